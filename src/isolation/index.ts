@@ -1,0 +1,5 @@
+/** Requester IDs, alias sets, isolation groups and the P2P graph, each computed from evidence. */
+export * from "./evidence.js";
+export type * from "./host-facts.js";
+export type * from "./p2p-graph-types.js";
+export * from "./partition.js";

@@ -1,0 +1,79 @@
+/** A partition of functions into groups, with the joins that made it, so that any pair can be explained. */
+import type { Bdf } from "../units/index.js";
+import type { Evidence } from "./evidence.js";
+
+export type LinuxRuleSet = "linux-6.1" | "linux-6.12" | "linux-7.2";
+export type RuleSet = LinuxRuleSet | "device-centric";
+
+/** Two functions that a rule put together, and why. Joins form the edges along which a pair is explained. */
+export interface Join {
+  readonly a: Bdf;
+  readonly b: Bdf;
+  readonly because: readonly Evidence[];
+}
+
+export interface Ungrouped {
+  readonly device: Bdf;
+  readonly because: readonly Evidence[];
+}
+
+export interface Partition {
+  readonly rules: RuleSet;
+  /** Each sorted by address; ordered by lowest member. The index is the group's id. */
+  readonly groups: readonly (readonly Bdf[])[];
+  readonly groupOf: ReadonlyMap<Bdf, number>;
+  readonly joins: readonly Join[];
+  readonly ungrouped: readonly Ungrouped[];
+}
+
+/** Sorts members and groups and indexes them. */
+export function makePartition(
+  rules: RuleSet,
+  groups: Iterable<readonly Bdf[]>,
+  joins: readonly Join[],
+  ungrouped: readonly Ungrouped[],
+): Partition {
+  const sorted = [...groups].map((g) => [...g].sort((a, b) => a - b));
+  sorted.sort((a, b) => (a[0] as number) - (b[0] as number));
+  const groupOf = new Map<Bdf, number>();
+  sorted.forEach((group, id) => {
+    for (const member of group) groupOf.set(member, id);
+  });
+  return { rules, groups: sorted, groupOf, joins, ungrouped };
+}
+
+/** The shortest chain of joins from `a` to `b`, or undefined when they are in different groups. */
+export function joinPath(partition: Partition, a: Bdf, b: Bdf): readonly Join[] | undefined {
+  const group = partition.groupOf.get(a);
+  if (group === undefined || group !== partition.groupOf.get(b)) return undefined;
+  if (a === b) return [];
+  const at = new Map<Bdf, Join[]>();
+  for (const join of partition.joins) {
+    if (partition.groupOf.get(join.a) !== group) continue;
+    at.set(join.a, [...(at.get(join.a) ?? []), join]);
+    at.set(join.b, [...(at.get(join.b) ?? []), join]);
+  }
+  const cameBy = new Map<Bdf, Join | undefined>([[a, undefined]]);
+  const queue = [a];
+  for (let i = 0; i < queue.length; i++) {
+    const here = queue[i] as Bdf;
+    if (here === b) return unwind(cameBy, b);
+    for (const join of at.get(here) ?? []) {
+      const next = join.a === here ? join.b : join.a;
+      if (cameBy.has(next)) continue;
+      cameBy.set(next, join);
+      queue.push(next);
+    }
+  }
+  return undefined;
+}
+
+function unwind(cameBy: ReadonlyMap<Bdf, Join | undefined>, end: Bdf): Join[] {
+  const path: Join[] = [];
+  let here = end;
+  for (let join = cameBy.get(here); join !== undefined; join = cameBy.get(here)) {
+    path.unshift(join);
+    here = join.a === here ? join.b : join.a;
+  }
+  return path;
+}

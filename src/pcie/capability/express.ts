@@ -1,0 +1,78 @@
+/** PCI Express capability: PCIe 6 § 7.5.3. */
+import { bitOf } from "../../units/index.js";
+import type { ConfigSpace } from "../config-space.js";
+
+/** Device/Port Type, flags word bits 7:4. */
+export const PortType = {
+  Endpoint: 0,
+  LegacyEndpoint: 1,
+  RootPort: 4,
+  UpstreamPort: 5,
+  DownstreamPort: 6,
+  PcieToPciBridge: 7,
+  PciToPcieBridge: 8,
+  RcIntegratedEndpoint: 9,
+  RcEventCollector: 10,
+} as const;
+export type PortType = (typeof PortType)[keyof typeof PortType] | number;
+
+export interface ExpressFacts {
+  readonly offset: number;
+  readonly version: number | undefined;
+  readonly portType: PortType;
+  /** Slot implemented (ports only). */
+  readonly slot: boolean | undefined;
+  /** Hot-plug capable slot. */
+  readonly hotPlug: boolean | undefined;
+  /** Physical slot number. */
+  readonly slotNumber: number | undefined;
+  /** Phantom functions supported: how many function-number bits the device may borrow, 0 to 3. */
+  readonly phantomBits: number | undefined;
+  /** Phantom functions switched on in Device Control. */
+  readonly phantomEnabled: boolean | undefined;
+  /** End-end TLP prefixes forwarded or accepted (Device Capabilities 2 bit 21). */
+  readonly endEndPrefix: boolean | undefined;
+  /** How many end-end prefixes, 1 to 4; undefined without support. */
+  readonly maxEndEndPrefixes: number | undefined;
+  /** Egress blocking of end-end prefixes (Device Control 2 bit 15). */
+  readonly endEndPrefixBlocking: boolean | undefined;
+  /** ARI forwarding supported / on (downstream ports). */
+  readonly ariForwardingSupported: boolean | undefined;
+  readonly ariForwarding: boolean | undefined;
+  readonly flr: boolean | undefined;
+}
+
+const DEVCAP = 0x04;
+const DEVCTL = 0x08;
+const SLTCAP = 0x14;
+const DEVCAP2 = 0x24;
+const DEVCTL2 = 0x28;
+
+export function readExpress(config: ConfigSpace, offset: number): ExpressFacts {
+  const flags = config.u16(offset + 2);
+  const version = flags & 0xf;
+  const slot = (flags & 0x100) !== 0;
+  const devcap = config.knownU32(offset + DEVCAP);
+  const devctl = config.knownU16(offset + DEVCTL);
+  const sltcap = slot ? config.knownU32(offset + SLTCAP) : undefined;
+  const has2 = version >= 2;
+  const cap2 = has2 ? config.knownU32(offset + DEVCAP2) : version === 1 ? 0 : undefined;
+  const ctl2 = has2 ? config.knownU16(offset + DEVCTL2) : version === 1 ? 0 : undefined;
+  const endEnd = bitOf(cap2, 21);
+  return {
+    offset,
+    version,
+    portType: (flags >>> 4) & 0xf,
+    slot,
+    hotPlug: slot ? bitOf(sltcap, 6) : false,
+    slotNumber: sltcap === undefined ? undefined : sltcap >>> 19,
+    phantomBits: devcap === undefined ? undefined : (devcap >>> 3) & 3,
+    phantomEnabled: bitOf(devctl, 9),
+    endEndPrefix: endEnd,
+    maxEndEndPrefixes: endEnd === true && cap2 !== undefined ? (cap2 >>> 22) & 3 || 4 : undefined,
+    endEndPrefixBlocking: bitOf(ctl2, 15),
+    ariForwardingSupported: bitOf(cap2, 5),
+    ariForwarding: bitOf(ctl2, 5),
+    flr: bitOf(devcap, 28),
+  };
+}

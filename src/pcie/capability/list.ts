@@ -1,0 +1,92 @@
+/** The two capability chains. PCIe 6 § 7.5.1.1.11 (standard), § 7.6.3 (extended). */
+import type { ConfigSpace } from "../config-space.js";
+
+export const CapabilityId = {
+  PowerManagement: 0x01,
+  Msi: 0x05,
+  PciBridgeSubsystem: 0x0d,
+  PciExpress: 0x10,
+  MsiX: 0x11,
+  EnhancedAllocation: 0x14,
+} as const;
+
+export const ExtendedCapabilityId = {
+  Aer: 0x0001,
+  Serial: 0x0003,
+  Vendor: 0x000b,
+  Acs: 0x000d,
+  Ari: 0x000e,
+  Ats: 0x000f,
+  SrIov: 0x0010,
+  Pri: 0x0013,
+  ResizableBar: 0x0015,
+  Pasid: 0x001b,
+  Dvsec: 0x0023,
+} as const;
+
+const STATUS = 0x06;
+const STATUS_CAPABILITY_LIST = 0x10;
+const EXTENDED_FIRST = 0x100;
+/** A chain of 4-byte-aligned entries cannot be longer; ends loops. */
+const STANDARD_LIMIT = 48;
+const EXTENDED_LIMIT = 960;
+
+export interface CapabilityList {
+  /** id → offset of its first instance; undefined when the chain is not known. */
+  readonly standard: ReadonlyMap<number, number> | undefined;
+  readonly extended: ReadonlyMap<number, number> | undefined;
+  /** A chain that loops or points outside its space was cut here. */
+  readonly broken: boolean;
+}
+
+const NONE: ReadonlyMap<number, number> = new Map();
+
+export function readCapabilities(config: ConfigSpace): CapabilityList {
+  if (config.extent < 64) return { standard: undefined, extended: undefined, broken: false };
+  const has = (config.u8(STATUS) & STATUS_CAPABILITY_LIST) !== 0;
+  if (!has) return { standard: NONE, extended: NONE, broken: false };
+  if (config.extent < 256) return { standard: undefined, extended: undefined, broken: false };
+  const standard = new Map<number, number>();
+  let broken = walkStandard(config, standard);
+  if (!standard.has(CapabilityId.PciExpress)) return { standard, extended: NONE, broken };
+  if (config.extent < 4096) return { standard, extended: undefined, broken };
+  const extended = new Map<number, number>();
+  broken = walkExtended(config, extended) || broken;
+  return { standard, extended, broken };
+}
+
+/** Offset of the first instance, null when known absent, undefined when the chain is not known. */
+export function findStandard(list: CapabilityList, id: number): number | null | undefined {
+  return list.standard === undefined ? undefined : (list.standard.get(id) ?? null);
+}
+
+export function findExtended(list: CapabilityList, id: number): number | null | undefined {
+  return list.extended === undefined ? undefined : (list.extended.get(id) ?? null);
+}
+
+function walkStandard(config: ConfigSpace, out: Map<number, number>): boolean {
+  // CardBus bridges keep the pointer elsewhere (PC Card § 5, offset 14h).
+  let at = config.u8((config.u8(0x0e) & 0x7f) === 2 ? 0x14 : 0x34) & 0xfc;
+  for (let n = 0; at !== 0; n++) {
+    if (n >= STANDARD_LIMIT || at < 0x40) return true;
+    const id = config.u8(at);
+    if (id === 0xff) return true;
+    if (!out.has(id)) out.set(id, at);
+    at = config.u8(at + 1) & 0xfc;
+  }
+  return false;
+}
+
+function walkExtended(config: ConfigSpace, out: Map<number, number>): boolean {
+  let at = EXTENDED_FIRST;
+  for (let n = 0; at !== 0; n++) {
+    if (n >= EXTENDED_LIMIT || at < EXTENDED_FIRST) return true;
+    const header = config.u32(at);
+    if (header === 0 || header === 0xffffffff) return header !== 0;
+    const id = header & 0xffff;
+    // An entry with id 0 (null capability) carries only the link.
+    if (id !== 0 && !out.has(id)) out.set(id, at);
+    at = (header >>> 20) & 0xffc;
+  }
+  return false;
+}

@@ -1,0 +1,247 @@
+/**
+ * Fabric: the functions of a host wired into buses, with what could not be wired.
+ *
+ * Built once from descriptions, then read only. Cost: O(n log n) in functions.
+ */
+import { type Bdf, bdfFromRid, busOf, formatBdf, makeBdf, segmentOf } from "../units/index.js";
+import { Bus } from "./bus.js";
+import { PortType } from "./capability/express.js";
+import { vfRids } from "./capability/sriov.js";
+import { type FunctionDescription, PciFunction } from "./function.js";
+
+/** Something a fabric had to decide on without proof. */
+export interface TopologyProblem {
+  readonly kind: "duplicate-function" | "bus-claimed-twice" | "missing-bridge" | "bus-loop";
+  readonly at: Bdf;
+  readonly text: string;
+}
+
+export interface FabricDescription {
+  readonly functions: readonly FunctionDescription[];
+}
+
+export class Fabric {
+  /** In enumeration order: each bus by device and function, parents before children, high segments last. */
+  readonly functions: readonly PciFunction[];
+  readonly rootBuses: readonly Bus[];
+  readonly problems: readonly TopologyProblem[];
+  readonly #byBdf: ReadonlyMap<number, PciFunction>;
+  readonly #buses: ReadonlyMap<number, Bus>;
+
+  constructor(
+    functions: readonly PciFunction[],
+    buses: ReadonlyMap<number, Bus>,
+    byBdf: ReadonlyMap<number, PciFunction>,
+    problems: readonly TopologyProblem[],
+  ) {
+    this.functions = functions;
+    this.rootBuses = [...buses.values()].filter((b) => b.isRoot);
+    this.problems = problems;
+    this.#byBdf = byBdf;
+    this.#buses = buses;
+  }
+
+  function(bdf: Bdf): PciFunction | undefined {
+    return this.#byBdf.get(bdf);
+  }
+
+  bus(segment: number, number: number): Bus | undefined {
+    return this.#buses.get(segment * 256 + number);
+  }
+
+  get buses(): Iterable<Bus> {
+    return this.#buses.values();
+  }
+}
+
+export function buildFabric(description: FabricDescription): Fabric {
+  const problems: TopologyProblem[] = [];
+  const byBdf = new Map<number, PciFunction>();
+  for (const d of description.functions) {
+    if (byBdf.has(d.bdf)) {
+      problems.push(
+        problem("duplicate-function", d.bdf, "described twice; the first description is used"),
+      );
+    } else byBdf.set(d.bdf, new PciFunction(d));
+  }
+  const all = [...byBdf.values()].sort((a, b) => a.bdf - b.bdf);
+  const buses = makeBuses(all);
+  linkVirtualFunctions(all, byBdf);
+  linkBridges(all, buses, problems);
+  linkVirtualBuses(buses, problems);
+  const ordered = enumerate(buses, problems);
+  for (const fn of ordered) correctPortType(fn);
+  for (const fn of ordered) fn.multifunction = multifunctionFlag(fn);
+  return new Fabric(ordered, buses, byBdf, problems);
+}
+
+function makeBuses(sorted: readonly PciFunction[]): Map<number, Bus> {
+  const buses = new Map<number, Bus>();
+  for (const fn of sorted) {
+    const bus = obtainBus(buses, fn.segment, fn.busNumber);
+    bus.add(fn);
+    fn.bus = bus;
+  }
+  return buses;
+}
+
+function obtainBus(buses: Map<number, Bus>, segment: number, number: number): Bus {
+  const key = segment * 256 + number;
+  let bus = buses.get(key);
+  if (bus === undefined) {
+    bus = new Bus(segment, number);
+    buses.set(key, bus);
+  }
+  return bus;
+}
+
+/** The PF by its name in the capture, else by the numbers in its SR-IOV capability. */
+function linkVirtualFunctions(all: readonly PciFunction[], byBdf: Map<number, PciFunction>): void {
+  for (const fn of all) {
+    const named = fn.description.physfn;
+    if (named !== undefined) {
+      fn.isVirtual = true;
+      fn.physfn = byBdf.get(named);
+    } else if (fn.description.virtual === true || looksVirtual(fn)) fn.isVirtual = true;
+  }
+  for (const pf of all) {
+    if (!pf.sriov) continue;
+    for (const rid of vfRids(pf.rid, pf.sriov)) {
+      const vf = byBdf.get(bdfFromRid(pf.segment, rid));
+      if (vf === undefined || vf === pf || vf.sriov) continue;
+      vf.isVirtual = true;
+      vf.physfn ??= pf;
+    }
+  }
+}
+
+/** A VF's own vendor and device id registers read ffff (PCIe 6 § 9.3.4.1.1). */
+function looksVirtual(fn: PciFunction): boolean {
+  return (
+    fn.config.knownU16(0) === 0xffff &&
+    fn.config.knownU16(2) === 0xffff &&
+    fn.config.knownU8(0x0e) !== 0xff
+  );
+}
+
+function linkBridges(
+  all: readonly PciFunction[],
+  buses: Map<number, Bus>,
+  problems: TopologyProblem[],
+): void {
+  for (const bridge of all) {
+    const secondary = bridge.secondaryBusNumber;
+    if (secondary === undefined || secondary === 0) continue;
+    const bus = obtainBus(buses, bridge.segment, secondary);
+    if (bus.bridge !== undefined || bus === bridge.bus) {
+      const text = `secondary bus ${secondary.toString(16)} already belongs to ${formatBdf((bus.bridge ?? bridge).bdf)}`;
+      problems.push(problem("bus-claimed-twice", bridge.bdf, text));
+      continue;
+    }
+    bus.bridge = bridge;
+    bridge.secondaryBus = bus;
+  }
+  for (const fn of all) linkByName(fn, buses);
+}
+
+/** Parents that the capture names win where no register told. */
+function linkByName(fn: PciFunction, buses: Map<number, Bus>): void {
+  const parent = fn.description.parent;
+  if (parent === undefined || parent === null || fn.bus.bridge !== undefined || fn.isVirtual)
+    return;
+  const bus = buses.get(segmentOf(parent) * 256 + busOf(parent));
+  const bridge = bus?.functions.find((f) => f.bdf === parent);
+  if (bridge === undefined || bridge.secondaryBus !== undefined || bridge.bus === fn.bus) return;
+  fn.bus.bridge = bridge;
+  bridge.secondaryBus = fn.bus;
+}
+
+/** A bus without a bridge that only carries VFs continues with its PF's bus (§ 9.2.1.2). */
+function linkVirtualBuses(buses: Map<number, Bus>, problems: TopologyProblem[]): void {
+  for (const bus of buses.values()) {
+    if (bus.bridge !== undefined) continue;
+    const pf = bus.functions.find((f) => f.isVirtual && f.physfn !== undefined)?.physfn;
+    if (pf !== undefined && bus.functions.every((f) => f.isVirtual) && pf.bus !== bus) {
+      bus.virtualOf = pf.bus;
+      bus.bridge = pf.bus.bridge;
+      continue;
+    }
+    const orphan = bus.functions.find((f) => cannotSitOnRootBus(f));
+    if (orphan !== undefined) {
+      problems.push(
+        problem("missing-bridge", orphan.bdf, "the bridge above this bus is not in the capture"),
+      );
+    }
+  }
+}
+
+/** A switch port always has a bridge above it. (Endpoints on root buses do occur in emulators and some chipsets.) */
+function cannotSitOnRootBus(fn: PciFunction): boolean {
+  if (fn.description.parent === null) return false;
+  return fn.portType === PortType.UpstreamPort || fn.portType === PortType.DownstreamPort;
+}
+
+function enumerate(buses: Map<number, Bus>, problems: TopologyProblem[]): PciFunction[] {
+  const sorted = [...buses.values()].sort((a, b) => a.segment - b.segment || a.number - b.number);
+  const virtual = new Map<Bus, Bus[]>();
+  for (const bus of sorted) {
+    if (bus.virtualOf !== undefined)
+      virtual.set(bus.virtualOf, [...(virtual.get(bus.virtualOf) ?? []), bus]);
+  }
+  const ordered: PciFunction[] = [];
+  const seen = new Set<Bus>();
+  const visit = (root: Bus): void => {
+    const stack = [root];
+    for (let bus = stack.pop(); bus !== undefined; bus = stack.pop()) {
+      if (seen.has(bus)) continue;
+      seen.add(bus);
+      for (const fn of bus.functions) ordered.push(fn);
+      const below = [...(virtual.get(bus) ?? [])];
+      for (const fn of bus.functions)
+        if (fn.secondaryBus !== undefined) below.push(fn.secondaryBus);
+      for (let i = below.length - 1; i >= 0; i--) stack.push(below[i] as Bus);
+    }
+  };
+  for (const bus of sorted) if (bus.isRoot) visit(bus);
+  for (const bus of sorted) {
+    if (seen.has(bus)) continue;
+    // Only a loop of bridges keeps a bus from being reached.
+    const at = bus.functions[0]?.bdf ?? makeBdf(bus.segment, bus.number, 0, 0);
+    problems.push(problem("bus-loop", at, "bridges form a loop here; it was cut"));
+    if (bus.bridge !== undefined) bus.bridge.secondaryBus = undefined;
+    bus.bridge = undefined;
+    visit(bus);
+  }
+  return ordered;
+}
+
+/** A downstream port below a downstream-facing port is an upstream port, and the reverse (some switches are mislabelled). */
+function correctPortType(fn: PciFunction): void {
+  const parent = fn.bus.bridge;
+  if (parent === undefined || !fn.isBridge) return;
+  const above = parent.portType;
+  if (fn.portType === PortType.DownstreamPort) {
+    const facing =
+      above === PortType.RootPort ||
+      above === PortType.DownstreamPort ||
+      above === PortType.PciToPcieBridge;
+    if (facing) fn.portType = PortType.UpstreamPort;
+  } else if (fn.portType === PortType.UpstreamPort && above === PortType.UpstreamPort) {
+    fn.portType = PortType.DownstreamPort;
+  }
+}
+
+function multifunctionFlag(fn: PciFunction): boolean | undefined {
+  if (fn.isVirtual) return false;
+  if (fn.fn !== 0) return true;
+  if (fn.multifunctionBit !== undefined) return fn.multifunctionBit;
+  for (let f = 1; f < 8; f++) {
+    const sibling = fn.bus.at(fn.devFn + f);
+    if (sibling !== undefined && !sibling.isVirtual) return true;
+  }
+  return fn.config.extent === 0 ? undefined : false;
+}
+
+function problem(kind: TopologyProblem["kind"], at: Bdf, text: string): TopologyProblem {
+  return { kind, at, text: `${formatBdf(at)}: ${text}` };
+}
