@@ -1,0 +1,54 @@
+/**
+ * Makes `dist/bundle/` from the compiled command: one small entry and a chunk for each command, so that
+ * `ioasis` reads few files at start. Does nothing when no compiled file is newer than the bundle.
+ * Why a bundle, with the measurements: docs/decisions/0005.
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const FROM = join(ROOT, "dist", "src");
+const INTO = join(ROOT, "dist", "bundle");
+const STAMP = join(INTO, ".made");
+
+function newestInput() {
+  let newest = statSync(fileURLToPath(import.meta.url)).mtimeMs;
+  for (const entry of readdirSync(FROM, { recursive: true })) {
+    if (!entry.endsWith(".js") || entry.endsWith(".test.js")) continue;
+    newest = Math.max(newest, statSync(join(FROM, entry)).mtimeMs);
+  }
+  return Math.max(newest, statSync(join(ROOT, "package-lock.json")).mtimeMs);
+}
+
+function isFresh() {
+  return existsSync(STAMP) && statSync(STAMP).mtimeMs >= newestInput();
+}
+
+async function bundle() {
+  const { build } = await import("esbuild");
+  rmSync(INTO, { recursive: true, force: true });
+  mkdirSync(INTO, { recursive: true });
+  await build({
+    entryPoints: [join(FROM, "cli", "main.js")],
+    outdir: INTO,
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    // Kept readable: the names show in stack traces, and V8 compiles lazily, so size costs little.
+    minifySyntax: true,
+    minifyWhitespace: true,
+    external: [],
+    chunkNames: "chunk-[hash]",
+    legalComments: "linked",
+    logLevel: "warning",
+    banner: {
+      js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",
+    },
+  });
+  writeFileSync(STAMP, "");
+}
+
+if (!isFresh()) await bundle();

@@ -1,0 +1,44 @@
+/**
+ * `npm start [-- SOURCE [A B]]`: installs what is missing, builds, and shows the main job: the groups of
+ * the captured machine that ships with the project (or of SOURCE), why two of its devices belong together,
+ * and last what the host you are sitting at is.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT, run, setup, stop } from "./setup.mjs";
+
+const SHIPPED = join("examples", "captured-machine");
+
+function say(text) {
+  console.log(`\n${text}`);
+}
+
+function ioasis(...args) {
+  say(`$ ioasis ${args.join(" ")}`);
+  return run(process.execPath, [join(ROOT, "bin", "ioasis.js"), ...args]);
+}
+
+/** The pair to explain: the first two words of the file `pair` beside the shipped capture. */
+function shippedPair() {
+  const path = join(ROOT, SHIPPED, "pair");
+  if (!existsSync(path)) return [];
+  return readFileSync(path, "utf8").trim().split(/\s+/).slice(0, 2);
+}
+
+function main([source, ...pair]) {
+  setup();
+  const from = source ?? SHIPPED;
+  if (!existsSync(join(ROOT, from)) && !existsSync(from)) stop(`there is no ${from}`);
+  if (source === undefined) {
+    say("A captured machine: Debian's kernel in QEMU, stored with the groups that kernel made.");
+  }
+  let status = ioasis("groups", "--from", from);
+  const [a, b] = source === undefined ? shippedPair() : pair;
+  if (a !== undefined)
+    status ||= ioasis("explain", "--from", from, ...(b === undefined ? [a] : [a, b]));
+  say("And this host:");
+  ioasis("groups");
+  process.exitCode = status;
+}
+
+main(process.argv.slice(2));
