@@ -105,6 +105,11 @@ export class ConfigSpaceBuilder {
     return new ConfigSpace(this.#bytes.slice(0, this.#used), extent, this.#known.slice());
   }
 
+  /** As {@link build}, but every byte of the extent counts as known: what was not set is zero. */
+  buildComplete(extent: ConfigExtent): ConfigSpace {
+    return new ConfigSpace(this.#bytes.slice(0, Math.min(this.#used, extent)), extent);
+  }
+
   #set(offset: number, value: number, length: 1 | 2 | 4): this {
     for (let i = 0; i < length; i++) {
       const at = offset + i;

@@ -60,6 +60,8 @@ export interface FunctionSpec {
         readonly offset: number;
         readonly stride: number;
         readonly vfDevice?: number | undefined;
+        /** VF BARs; the size is that of one VF. */
+        readonly vfBars?: readonly BarSpec[] | undefined;
       }
     | undefined;
   readonly endEndPrefix?: boolean | undefined;
@@ -72,6 +74,10 @@ export interface FunctionSpec {
   readonly physfn?: Bdf | undefined;
   readonly driver?: string | null | undefined;
   readonly externalFacing?: boolean | undefined;
+  readonly untrusted?: boolean | undefined;
+  readonly slot?: string | undefined;
+  readonly label?: string | undefined;
+  readonly name?: string | undefined;
 }
 
 const EXPRESS_AT = 0x40;
@@ -82,18 +88,23 @@ export function describeFunction(spec: FunctionSpec): FunctionDescription {
   const bridge = spec.bridge ?? isBridgeType(spec.type);
   writeHeader(out, spec, bridge);
   if (bridge) writeBridge(out, spec);
-  writeBars(out, spec, bridge ? 2 : 6);
+  // A VF's own BAR registers read zero; its addresses come from the PF (PCIe 6 § 9.3.4.1.11).
+  if (spec.physfn === undefined) writeBars(out, 0x10, spec.bars ?? [], bridge ? 2 : 6);
   if (spec.type !== undefined) {
     writeExpress(out, spec, spec.type);
     writeExtended(out, spec);
   }
   return {
     bdf: spec.bdf,
-    config: out.build(4096),
+    config: out.buildComplete(4096),
     bars: spec.bars?.map(hint),
     physfn: spec.physfn,
     driver: spec.driver,
     externalFacing: spec.externalFacing,
+    untrusted: spec.untrusted,
+    slot: spec.slot,
+    label: spec.label,
+    name: spec.name,
     ...(spec.physfn === undefined ? {} : { ids: { vendor: spec.vendor, device: spec.device } }),
   };
 }
@@ -135,15 +146,20 @@ function writeBridge(out: ConfigSpaceBuilder, spec: FunctionSpec): void {
   out.set32(0x2c, pref === undefined ? 0 : Number(pref.last >> 32n));
 }
 
-function writeBars(out: ConfigSpaceBuilder, spec: FunctionSpec, count: number): void {
-  for (const bar of spec.bars ?? []) {
+function writeBars(
+  out: ConfigSpaceBuilder,
+  first: number,
+  bars: readonly BarSpec[],
+  count: number,
+): void {
+  for (const bar of bars) {
     if (bar.index >= count) throw new RangeError(`BAR ${bar.index} does not exist in this header`);
     const kind = bar.kind ?? "memory32";
     const flags =
       kind === "io" ? 1 : (kind === "memory64" ? 4 : 0) | (bar.prefetchable === true ? 8 : 0);
     const base = bar.base ?? 0n;
-    out.set32(0x10 + 4 * bar.index, Number(base & 0xffffffffn) | flags);
-    if (kind === "memory64") out.set32(0x14 + 4 * bar.index, Number(base >> 32n));
+    out.set32(first + 4 * bar.index, Number(base & 0xffffffffn) | flags);
+    if (kind === "memory64") out.set32(first + 4 * bar.index + 4, Number(base >> 32n));
   }
 }
 
@@ -183,7 +199,7 @@ function writeExtended(out: ConfigSpaceBuilder, spec: FunctionSpec): void {
           .set16(at + 4, acs.capability)
           .set16(at + 6, acs.control)
           .set32(at + 8, 0);
-        vector.forEach((word, i) => out.set32(at + 8 + 4 * i, word));
+        for (const [i, word] of vector.entries()) out.set32(at + 8 + 4 * i, word);
       },
     });
   }
@@ -247,6 +263,9 @@ function writeSrIov(
     .set16(at + 0x10, sriov.enabled);
   out.set16(at + 0x14, sriov.offset).set16(at + 0x16, sriov.stride);
   out.set16(at + 0x1a, sriov.vfDevice ?? 1);
+  // Supported and system page size: 4 KiB (§ 9.3.3.12, § 9.3.3.13).
+  out.set32(at + 0x1c, 0x553).set32(at + 0x20, 1);
+  writeBars(out, at + 0x24, sriov.vfBars ?? [], 6);
 }
 
 function hint(bar: BarSpec): BarHint {

@@ -1,1 +1,3 @@
-export {};
+/** Platform descriptions: hosts written down by people, numbered and turned into functions. */
+export * from "./layout.js";
+export type * from "./plan.js";
