@@ -39,6 +39,7 @@ export const EVIDENCE_KINDS = {
   "switch-routes-peer": "a switch port routes requests to a peer port without sending them up",
   "function-routes-peer": "a multi-function device may route between its functions",
   "root-complex-routes-peer": "the root complex may route between its ports",
+  "below-port": "sits below this port, which hands it requests and passes on its own",
   "bus-is-shared": "every device on a conventional bus sees every request on it",
   "linux-groups-them": "the linux-7.2 rules put them into one group",
   // Why a function has no group.
@@ -62,10 +63,23 @@ export const EVIDENCE_KINDS = {
     "ATS is switched off for this device by a quirk, an option or because it is untrusted",
   "iommu-capability-missing": "the IOMMU unit in front of it cannot do this",
   "iommu-capability-unknown": "the capture does not show what the IOMMU can do",
+  "iommu-capability-present": "the IOMMU unit in front of it can do this",
+  "iommu-units-differ": "another IOMMU unit of this host cannot do this",
+  "root-port-not-listed": "the firmware's table does not list its root port as capable of ATS",
+  "translation-blocked":
+    "blocks translated requests (ACS Translation Blocking), which ATS depends on",
+  "page-requests-not-stopped":
+    "still has page requests outstanding, so page requests cannot be switched on now",
+  "page-requests-need-ats": "page requests need ATS, which this device cannot use",
+  "sva-needs": "shared virtual addressing needs this, and this device cannot use it",
   // Facts shown with a device.
+  "no-driver-blocks": "no function of the group is bound to a kernel driver that does DMA",
+  "driver-unknown": "the capture does not show which driver is bound",
   "driver-blocks": "is bound to a kernel driver that does DMA, so the group cannot be assigned",
   "reserved-by-firmware":
     "firmware reserves memory for this device (RMRR): the kernel refuses to assign it",
+  "reserved-relaxable":
+    "firmware reserves memory for this device, which the kernel lets go when a user takes it",
   "external-facing": "leads outside the case",
   untrusted: "is reached through an external-facing port",
   "peers-isolated": "nothing on the way lets it meet the other device without the IOMMU",

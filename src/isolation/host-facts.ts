@@ -11,6 +11,8 @@ export interface HostFacts {
   readonly firmware?: "acpi" | "device-tree" | undefined;
   /** The kernel said that it uses an IOMMU, or that it uses none; undefined when nothing says so. */
   readonly iommuInUse?: boolean | undefined;
+  /** False: the IOMMU in use cannot match requester IDs, so all its devices look alike to it. */
+  readonly requesterMatching?: boolean | undefined;
   readonly dmar?: DmarTable | undefined;
   readonly ivrs?: IvrsTable | undefined;
   readonly iort?: IortTable | undefined;

@@ -3,3 +3,4 @@ export * from "./evidence.js";
 export type * from "./host-facts.js";
 export type * from "./p2p-graph-types.js";
 export * from "./partition.js";
+export type * from "./report-types.js";
