@@ -51,6 +51,8 @@ export interface FunctionIds {
 export interface FunctionDescription {
   readonly bdf: Bdf;
   readonly config: ConfigSpace;
+  /** For captures whose header type byte is not known whole: text shows the layout, not the multi-function bit. */
+  readonly headerType?: number | undefined;
   /** Overrides what the bytes say (a VF shows ffff:ffff there), or fills it in. */
   readonly ids?: { readonly [K in keyof FunctionIds]?: number | undefined } | undefined;
   readonly bars?: readonly BarHint[] | undefined;
@@ -114,7 +116,7 @@ export class PciFunction {
     this.description = description;
     this.ids = readIds(config, description.ids);
     const header = config.knownU8(0x0e);
-    this.headerType = header === undefined ? undefined : header & 0x7f;
+    this.headerType = header === undefined ? description.headerType : header & 0x7f;
     this.multifunctionBit = header === undefined ? undefined : (header & 0x80) !== 0;
     const list = readCapabilities(config);
     this.capabilities = list;
