@@ -4,11 +4,18 @@ import module from "node:module";
 // Node 22.1 and later keep compiled code between runs; where the cache cannot be written nothing changes.
 module.enableCompileCache?.();
 
+// `ioasis ... | head` closes the pipe early; that is no error of ours.
+process.stdout.on("error", (error) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
 try {
-  await import("../dist/bundle/main.js");
+  const { main } = await import("../dist/bundle/main.js");
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (error?.code !== "ERR_MODULE_NOT_FOUND" || !String(error.url).endsWith("/main.js"))
-    throw error;
+  const isUnbuilt = error?.code === "ERR_MODULE_NOT_FOUND" && /bundle.main\.js$/.test(error.url);
+  if (!isUnbuilt) throw error;
   process.stderr.write("ioasis is not built yet: run `npm run build` in its folder\n");
   process.exitCode = 2;
 }
