@@ -1,0 +1,62 @@
+/**
+ * Who a function is, as far as quirk tables ask: the ids it has, or the ids its captured name may stand for.
+ *
+ * A question about ids is put to every candidate. Equal answers are an answer; different ones are not, and the
+ * caller says so (evidence "quirk-not-tested").
+ */
+import type { PciFunction } from "../pcie/index.js";
+
+/** Vendor and device in one number: vendor * 65536 + device. */
+export type Identity = number;
+
+const NONE: readonly Identity[] = [];
+
+/**
+ * Every id the function may have: one when it is known, several when only an ambiguous name was captured, none
+ * when nothing identifies it. A VF has its PF's vendor and the device id of the PF's SR-IOV capability
+ * (PCIe 6 § 9.3.3.11, § 9.3.4.1.1).
+ */
+export function identities(fn: PciFunction): readonly Identity[] {
+  const vendor = real(fn.ids.vendor);
+  const device = real(fn.ids.device);
+  if (vendor !== undefined && device !== undefined) return [vendor * 65536 + device];
+  const pf = fn.physfn;
+  const pfVendor = real(pf?.ids.vendor);
+  const vfDevice = real(pf?.sriov?.vfDeviceId);
+  if (fn.isVirtual && pfVendor !== undefined && vfDevice !== undefined) {
+    return [pfVendor * 65536 + vfDevice];
+  }
+  const { candidates } = fn.description;
+  if (candidates === undefined) return NONE;
+  return candidates.map((c) => c.vendor * 65536 + c.device);
+}
+
+/** The answer all identities agree on; "differ" when they do not; "nobody" when there is none. */
+export function agreed<T>(
+  fn: PciFunction,
+  ask: (id: Identity) => T,
+  same: (a: T, b: T) => boolean,
+): { readonly answer: T } | "differ" | "nobody" {
+  const all = identities(fn);
+  const [first, ...rest] = all;
+  if (first === undefined) return "nobody";
+  const answer = ask(first);
+  for (const id of rest) if (!same(answer, ask(id))) return "differ";
+  return { answer };
+}
+
+/** True or false when all identities agree, undefined otherwise. */
+export function allAre(fn: PciFunction, test: (id: Identity) => boolean): boolean | undefined {
+  const result = agreed(fn, test, (a, b) => a === b);
+  return typeof result === "string" ? undefined : result.answer;
+}
+
+/** Some identity passes. */
+export function mayBe(fn: PciFunction, test: (id: Identity) => boolean): boolean {
+  return identities(fn).some(test);
+}
+
+/** ffff is what an absent or virtual function's id register reads. */
+function real(id: number | undefined): number | undefined {
+  return id === 0xffff ? undefined : id;
+}
