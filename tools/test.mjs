@@ -17,7 +17,7 @@ const skipIsFailure = process.env.CI === "true" && process.env.IOASIS_ALLOW_SKIP
 
 function findTests(words) {
   const found = [];
-  for (const top of ["src", "test"]) {
+  for (const top of ["src", "test", "tools", "bench"]) {
     for (const entry of readdirSync(join(ROOT, top), { recursive: true })) {
       const path = join(top, entry);
       if (!path.endsWith(".test.ts")) continue;
@@ -90,7 +90,7 @@ async function main(words) {
   if (process.env.IOASIS_NO_SETUP !== "1") setup();
   const files = findTests(words);
   if (files.length === 0) {
-    console.log(`no test file matches ${words.join(" ") || "src or test"}`);
+    console.log(`no test file matches ${words.join(" ") || "any folder"}`);
     console.log("0 passed, 0 failed");
     process.exitCode = 1;
     return;
