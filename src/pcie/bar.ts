@@ -36,16 +36,26 @@ export function readBars(
 ): readonly Bar[] | undefined {
   const count = headerType === 0 ? 6 : headerType === 1 ? 2 : 0;
   if (headerType === undefined) return hints.length > 0 ? hints.map(fromHint) : undefined;
+  return readBarBlock(config, 0x10, count, hints);
+}
+
+/** `count` BAR registers from `first` on; a function's own, or those of its VFs. */
+export function readBarBlock(
+  config: ConfigSpace,
+  first: number,
+  count: number,
+  hints: readonly BarHint[],
+): readonly Bar[] {
   const out: Bar[] = [];
   for (let index = 0; index < count; index++) {
-    const at = 0x10 + 4 * index;
+    const at = first + 4 * index;
     const hint = hints.find((h) => h.index === index);
     if (!config.isKnown(at, 4)) {
       if (hint !== undefined) out.push(fromHint(hint));
       continue;
     }
     const low = config.u32(at);
-    const wide = (low & 7) === 4;
+    const wide = (low & 7) === 4 && index + 1 < count;
     const bar = decode(index, low, wide ? config.u32(at + 4) : 0, hint);
     if (bar !== undefined) out.push(bar);
     if (wide) index++;

@@ -37,6 +37,11 @@ export class ConfigSpace {
     );
   }
 
+  /** Other bytes, the same extent and the same knowledge. */
+  withBytes(bytes: Uint8Array): ConfigSpace {
+    return new ConfigSpace(bytes, this.extent, this.#known);
+  }
+
   u8(offset: number): number {
     return this.bytes[offset] ?? 0;
   }

@@ -22,6 +22,7 @@ export const ExtendedCapabilityId = {
   ResizableBar: 0x0015,
   Pasid: 0x001b,
   Dvsec: 0x0023,
+  VfResizableBar: 0x0024,
 } as const;
 
 const STATUS = 0x06;

@@ -1,5 +1,6 @@
 /** Single Root I/O Virtualization: PCIe 6 § 9.3.3. */
 import { makeRid, type Rid } from "../../units/index.js";
+import { type Bar, type BarHint, readBarBlock } from "../bar.js";
 import type { ConfigSpace } from "../config-space.js";
 
 export interface SrIovFacts {
@@ -38,4 +39,13 @@ export function vfRids(pf: Rid, sriov: SrIovFacts): Rid[] {
     out.push(makeRid(rid));
   }
   return out;
+}
+
+/** VF BARs: `base` is VF 0's, `size` (from hints) that of one VF; VF n is at base + n * size. § 9.3.3.14. */
+export function readVfBars(
+  config: ConfigSpace,
+  offset: number,
+  hints: readonly BarHint[] = [],
+): readonly Bar[] {
+  return readBarBlock(config, offset + 0x24, 6, hints);
 }
