@@ -6,7 +6,7 @@ import type { ConfigSpace } from "./config-space.js";
  * One window.
  * `open`     addresses `span` are forwarded downstream
  * `closed`   base above limit: nothing is forwarded
- * `absent`   registers are hard-wired to zero: not implemented
+ * `absent`   all registers read zero: the optional I/O or prefetchable window is not implemented
  * `unknown`  not in the capture
  */
 export type BridgeWindow =
@@ -21,6 +21,7 @@ export interface BridgeWindows {
 
 const UNKNOWN: BridgeWindow = { state: "unknown" };
 const CLOSED: BridgeWindow = { state: "closed" };
+const ABSENT: BridgeWindow = { state: "absent" };
 
 export function readBridgeWindows(config: ConfigSpace): BridgeWindows {
   return { io: readIo(config), memory: readMemory(config), prefetchable: readPrefetchable(config) };
@@ -30,6 +31,7 @@ function readIo(config: ConfigSpace): BridgeWindow {
   if (!config.isKnown(0x1c, 2)) return UNKNOWN;
   const base = config.u8(0x1c);
   const limit = config.u8(0x1d);
+  if (base === 0 && limit === 0 && config.u32(0x30) === 0) return ABSENT;
   const wide = (base & 0xf) === 1;
   const high = wide ? config.u16(0x30) << 16 : 0;
   const highLimit = wide ? config.u16(0x32) << 16 : 0;
@@ -49,6 +51,7 @@ function readPrefetchable(config: ConfigSpace): BridgeWindow {
   if (!config.isKnown(0x24, 4)) return UNKNOWN;
   const base = config.u16(0x24);
   const limit = config.u16(0x26);
+  if (base === 0 && limit === 0 && config.u32(0x28) === 0 && config.u32(0x2c) === 0) return ABSENT;
   const wide = (base & 0xf) === 1;
   const high = wide ? BigInt(config.u32(0x28)) << 32n : 0n;
   const highLimit = wide ? BigInt(config.u32(0x2c)) << 32n : 0n;

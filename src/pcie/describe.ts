@@ -118,7 +118,7 @@ function writeHeader(out: ConfigSpaceBuilder, spec: FunctionSpec, bridge: boolea
   const virtual = spec.physfn !== undefined;
   out.set16(0x00, virtual ? 0xffff : (spec.vendor ?? 0x1b36));
   out.set16(0x02, virtual ? 0xffff : (spec.device ?? 0x0001));
-  out.set16(0x04, 0x0007);
+  out.set16(0x04, virtual ? 0x0004 : 0x0007);
   out.set16(0x06, spec.type === undefined ? 0 : 0x0010);
   out.set8(0x08, spec.revision ?? 0);
   const classCode = spec.classCode ?? (bridge ? 0x060400 : 0x020000);
