@@ -79,6 +79,8 @@ export interface IvrsUnit {
   }[];
   /** Extended feature register image when the table has it. */
   readonly efr?: bigint | undefined;
+  /** The unit's attributes rule out host page tables (HATDis); undefined when the table does not say. */
+  readonly hostTablesDisabled?: boolean | undefined;
 }
 
 export interface IvmdRegion {

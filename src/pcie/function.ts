@@ -64,6 +64,8 @@ export interface FunctionDescription {
   readonly virtual?: boolean | undefined;
   /** The bridge directly above, when the capture names it (sysfs path, `lspci -t`); null = on a root bus. */
   readonly parent?: Bdf | null | undefined;
+  /** The VMD function that owns this function's domain, when the capture names it (sysfs path). */
+  readonly behindVmd?: Bdf | undefined;
   /** Bound kernel driver; null = known to have none. */
   readonly driver?: string | null | undefined;
   /** Physical slot or board label. */
