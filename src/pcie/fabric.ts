@@ -4,10 +4,9 @@
  * Built once from descriptions, then read only. Cost: O(n log n) in functions.
  */
 import { type Bdf, bdfFromRid, busOf, formatBdf, makeBdf, segmentOf } from "../units/index.js";
-import { Bus } from "./bus.js";
 import { PortType } from "./capability/express.js";
 import { vfRids } from "./capability/sriov.js";
-import { type FunctionDescription, PciFunction } from "./function.js";
+import { Bus, type FunctionDescription, PciFunction } from "./function.js";
 
 /** Something a fabric had to decide on without proof. */
 export interface TopologyProblem {

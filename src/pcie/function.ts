@@ -1,5 +1,5 @@
 /**
- * One PCI function: its address, its configuration space and the facts read from it.
+ * One PCI function: its address, its configuration space and the facts read from it; and the bus it sits on.
  *
  * Facts are read once, here, so that every layer above asks a named field and never an offset.
  * `undefined` = not known, `null` = known to be absent (see config-space.ts).
@@ -7,6 +7,7 @@
 import {
   type Bdf,
   busOf,
+  type DevFn,
   devFnOf,
   deviceOf,
   functionOf,
@@ -15,7 +16,6 @@ import {
 } from "../units/index.js";
 import { type Bar, type BarHint, readBars } from "./bar.js";
 import { type BridgeWindows, readBridgeWindows } from "./bridge-window.js";
-import type { Bus } from "./bus.js";
 import { type AcsFacts, readAcs } from "./capability/acs.js";
 import {
   type AtsFacts,
@@ -213,4 +213,38 @@ function readIds(config: ConfigSpace, given: FunctionDescription["ids"]): Functi
     revision: given?.revision ?? revision,
     classCode: given?.classCode ?? classCode,
   };
+}
+
+/**
+ * One bus of a fabric.
+ * A root bus has no bridge. A virtual bus carries VFs whose numbers run past their PF's bus: it has no bridge of
+ * its own, `virtualOf` is the PF's bus, and `bridge` is that bus's bridge.
+ */
+export class Bus {
+  readonly segment: number;
+  readonly number: number;
+  /** Sorted by device and function. */
+  readonly functions: PciFunction[] = [];
+  bridge: PciFunction | undefined;
+  virtualOf: Bus | undefined;
+
+  readonly #byDevFn = new Map<number, PciFunction>();
+
+  constructor(segment: number, number: number) {
+    this.segment = segment;
+    this.number = number;
+  }
+
+  get isRoot(): boolean {
+    return this.bridge === undefined && this.virtualOf === undefined;
+  }
+
+  add(fn: PciFunction): void {
+    this.functions.push(fn);
+    this.#byDevFn.set(fn.devFn, fn);
+  }
+
+  at(devFn: DevFn | number): PciFunction | undefined {
+    return this.#byDevFn.get(devFn);
+  }
 }

@@ -1,7 +1,6 @@
 /** The fabric: configuration space, functions, buses, and how transactions travel. */
 export * from "./bar.js";
 export * from "./bridge-window.js";
-export * from "./bus.js";
 export * from "./capability/acs.js";
 export * from "./capability/aer.js";
 export * from "./capability/ari.js";
