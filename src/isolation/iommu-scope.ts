@@ -2,7 +2,7 @@
  * Which functions an IOMMU covers, by the firmware's table. A function outside every unit has no group.
  *
  *   DMAR  a unit names endpoints and bridges by path, or takes all that no other unit names   VT-d 5.0 § 8.3
- *   IVRS  a unit names ranges of requester IDs                                AMD I/O Virtualization 3.10 § 5.2
+ *   IVRS  a unit names ranges of requester IDs; never the IOMMU itself        AMD I/O Virtualization 3.10 § 5.2
  *   IORT  a root complex maps ranges of requester IDs to an SMMU                            Arm DEN0049 § 3.1.1
  *   VIOT  ranges of segments and requester IDs; never the virtio-iommu itself                  ACPI 6.5 § 5.2.38
  *
@@ -38,13 +38,15 @@ export function iommuScope(fabric: Fabric, facts: HostFacts): IommuScope {
   if (facts.dmar !== undefined) return new DmarScope(fabric, facts.dmar.units);
   if (facts.ivrs !== undefined) {
     const { units } = facts.ivrs;
-    return rangeScope("ivrs", (fn) =>
-      units.findIndex(
+    const themselves = new Set<number>(units.map((unit) => unit.iommu));
+    return rangeScope("ivrs", (fn) => {
+      if (themselves.has(fn.bdf)) return -1;
+      return units.findIndex(
         (unit) =>
           unit.segment === fn.segment &&
           (contains(unit.covered, fn.rid) || contains(unit.aliases, fn.rid)),
-      ),
-    );
+      );
+    });
   }
   if (facts.iort !== undefined) {
     const { rootComplexes } = facts.iort;
@@ -119,7 +121,9 @@ class DmarScope implements IommuScope {
       return culprit;
     };
     units.forEach((unit, index) => {
-      const members = unit.scopes.flatMap((scope) => resolveScope(fabric, unit.segment, scope) ?? []);
+      const members = unit.scopes.flatMap(
+        (scope) => resolveScope(fabric, unit.segment, scope) ?? [],
+      );
       for (const fn of members) if (!this.#named.has(fn)) this.#named.set(fn, index);
       if (unit.includeAll && !this.#all.has(unit.segment)) this.#all.set(unit.segment, index);
       const reason = unit.includeAll || !areDisplays(members) ? undefined : findCulprit();
