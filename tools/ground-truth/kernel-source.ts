@@ -1,0 +1,36 @@
+/**
+ * The kernels that act as judge: which Debian release carries them.
+ *
+ * A kernel is named by the rule set it stands for ("6.1" for `linux-6.1`). The point release is
+ * whatever the Debian release ships on the day of the run; every fixture records it in `kernel.txt`.
+ */
+
+/** Name of a rule set's kernel, and of the folder suffix of its fixtures. */
+export type KernelName = "6.1" | "6.12" | "7.2";
+
+export interface KernelSource {
+  readonly name: KernelName;
+  /** Debian release whose `linux-image-amd64` is this kernel. */
+  readonly suite: string;
+}
+
+export const kernelSources: readonly KernelSource[] = [
+  { name: "6.1", suite: "bookworm" },
+  { name: "6.12", suite: "trixie" },
+  { name: "7.2", suite: "forky" },
+];
+
+/** Debian release that QEMU, lspci and busybox are taken from, whatever the kernel. */
+export const toolSuite = "trixie";
+
+/** Package whose dependency names the kernel image of a release. */
+export const kernelPackage = "linux-image-amd64";
+
+/** Packages the tool runs on the host side (QEMU, xz) or puts into the guest (lspci, busybox). */
+export const toolPackages: readonly string[] = [
+  "qemu-system-x86",
+  "pciutils",
+  "pci.ids",
+  "busybox-static",
+  "xz-utils",
+];

@@ -1,0 +1,81 @@
+/** One run of QEMU: boots a topology without hardware acceleration and hands back the guest's files. */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { readTar } from "./tar.js";
+import { ToolError } from "./tool-error.js";
+import { commandOf, type ToolRoot } from "./tool-root.io.js";
+import { commonCmdline, type Topology } from "./topology.js";
+
+/** Longest time a boot may take, milliseconds; a slow shared machine needs about one minute. */
+const bootLimit = 400_000;
+
+/** QEMU arguments that do not depend on the topology. */
+export const machineArguments: readonly string[] = [
+  ...["-machine", "q35,kernel-irqchip=split", "-accel", "tcg", "-cpu", "max", "-smp", "1"],
+  ...["-m", "768", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+];
+
+export function cmdlineOf(topology: Topology): string {
+  return [...commonCmdline, ...topology.cmdline].join(" ");
+}
+
+/** The program that is QEMU: the one unpacked from Debian's packages, or a path the user gave. */
+export interface Qemu {
+  readonly program: string;
+  readonly leading: readonly string[];
+}
+
+export function qemuOf(tools: ToolRoot, given: string | undefined): Qemu {
+  if (given !== undefined) return { program: given, leading: [] };
+  const [program, leading] = commandOf(tools, "usr/bin/qemu-system-x86_64");
+  const data = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
+  const paths = data.flatMap((one) => ["-L", join(tools.folder, one)]);
+  return { program, leading: [...leading, ...paths] };
+}
+
+/** The files the guest wrote, by name. Throws {@link ToolError} with the console's end on failure. */
+export function boot(
+  qemu: Qemu,
+  kernelFile: string,
+  initramfs: Uint8Array,
+  topology: Topology,
+): Map<string, Uint8Array> {
+  const folder = mkdtempSync(join(tmpdir(), "ioasis-ground-truth-"));
+  try {
+    const initrd = join(folder, "initramfs.gz");
+    const console = join(folder, "console.log");
+    const answer = join(folder, "answer.b64");
+    writeFileSync(initrd, initramfs);
+    const args = [
+      ...qemu.leading,
+      ...machineArguments,
+      ...["-serial", `file:${console}`, "-serial", `file:${answer}`],
+      ...["-kernel", kernelFile, "-initrd", initrd, "-append", cmdlineOf(topology)],
+      ...topology.qemu.flatMap((line) => line.split(" ")),
+    ];
+    const result = spawnSync("nice", ["-n", "10", qemu.program, ...args], {
+      timeout: bootLimit,
+      killSignal: "SIGKILL",
+      encoding: "utf8",
+    });
+    const text = existsSync(answer) ? readFileSync(answer, "latin1") : "";
+    if (result.status !== 0 || !/^END\s*$/m.test(text)) {
+      throw new ToolError(failure(topology, result.status, result.stderr ?? "", console));
+    }
+    const packed = Buffer.from(text.replace(/END\s*$/, ""), "base64");
+    return readTar(gunzipSync(packed));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function failure(topology: Topology, status: number | null, said: string, log: string): string {
+  const end = existsSync(log)
+    ? readFileSync(log, "latin1").split("\n").slice(-15).join("\n  ")
+    : "";
+  const cause = status === null ? "did not finish in time" : `ended with status ${status}`;
+  return `${topology.name}: QEMU ${cause}\n${said.trim()}\n  console:\n  ${end}`;
+}

@@ -1,0 +1,139 @@
+/** Endpoints and root ports: the path rule, the slot rule, several root buses, parts without an IOMMU. */
+import {
+  allKernels,
+  device,
+  intelIommu,
+  intelOn,
+  nvme,
+  rootPort,
+  rootPortWithoutAcs,
+  type Topology,
+} from "../topology.js";
+
+const base = { cmdline: intelOn, kernels: ["6.12"] } as const;
+
+export const portTopologies: readonly Topology[] = [
+  {
+    ...base,
+    name: "single-endpoint",
+    shows:
+      "One endpoint integrated into the root complex; the chipset's functions of slot 1f share.",
+    qemu: [intelIommu, device("e1000e", "pcie.0", "addr=2")],
+    lspci: "-vvv -nn -xxxx",
+  },
+  {
+    ...base,
+    name: "acs-root-ports",
+    kernels: allKernels,
+    shows: "Three root ports with ACS, an endpoint below each: each function has its own group.",
+    qemu: [
+      intelIommu,
+      rootPort("rp1", "1"),
+      rootPort("rp2", "2"),
+      rootPort("rp3", "3"),
+      device("e1000e", "rp1"),
+      device("virtio-net-pci", "rp2"),
+      nvme("a", "rp3"),
+    ],
+    lspci: "-vvvxxxx",
+  },
+  {
+    ...base,
+    name: "multifunction-endpoint",
+    shows: "Three functions of one slot without ACS, below a port with ACS: the slot is one group.",
+    qemu: [
+      intelIommu,
+      rootPort("rp1", "1"),
+      device("e1000e", "rp1", "addr=0.0,multifunction=on"),
+      nvme("a", "rp1", "addr=0.1"),
+      device("qemu-xhci", "rp1", "addr=0.2"),
+    ],
+    lspci: "-xxxx",
+  },
+  {
+    ...base,
+    name: "root-port-without-acs",
+    shows: "A root port without ACS: port and endpoint share, the port next to it is not touched.",
+    qemu: [
+      intelIommu,
+      rootPortWithoutAcs("rp1", "1"),
+      rootPort("rp2", "2"),
+      device("e1000e", "rp1"),
+      nvme("a", "rp2"),
+    ],
+    lspci: "-D -vvv -nn",
+  },
+  {
+    ...base,
+    name: "root-port-slot-without-acs",
+    shows: "Three root ports in one slot, none with ACS: the slot and all below it is one group.",
+    qemu: [
+      intelIommu,
+      rootPortWithoutAcs("rp1", "1.0"),
+      rootPortWithoutAcs("rp2", "1.1"),
+      rootPortWithoutAcs("rp3", "1.2"),
+      device("e1000e", "rp1"),
+      nvme("a", "rp2"),
+      device("qemu-xhci", "rp3"),
+    ],
+  },
+  {
+    ...base,
+    name: "slot-with-quirked-function",
+    shows:
+      "A slot of two Intel 82576 (isolated by the kernel's quirk list) and one plain function.",
+    qemu: [
+      intelIommu,
+      rootPort("rp1", "1"),
+      device("igb", "rp1", "addr=0.0,multifunction=on"),
+      device("igb", "rp1", "addr=0.1"),
+      device("e1000e", "rp1", "addr=0.2"),
+    ],
+    lspci: "-vvv -nn -xxxx",
+  },
+  {
+    ...base,
+    name: "graphics-and-audio",
+    shows: "Display and audio as two conventional functions of one card below a port with ACS.",
+    qemu: [
+      intelIommu,
+      rootPort("rp1", "1"),
+      device("VGA", "rp1", "addr=0.0,multifunction=on"),
+      device("intel-hda", "rp1", "addr=0.1"),
+      rootPort("rp2", "2"),
+      nvme("a", "rp2"),
+    ],
+    lspci: "-vvv",
+  },
+  {
+    ...base,
+    name: "several-root-buses",
+    shows: "Root buses 00, 20 and 40; one root port of bus 20 has no ACS.",
+    qemu: [
+      intelIommu,
+      "-device pxb-pcie,id=px1,bus=pcie.0,bus_nr=32,addr=8",
+      "-device pxb-pcie,id=px2,bus=pcie.0,bus_nr=64,addr=9",
+      rootPort("rp1", "0", "", "px1"),
+      rootPortWithoutAcs("rp2", "1", "px1"),
+      rootPort("rp3", "0", "", "px2"),
+      device("e1000e", "rp1"),
+      nvme("a", "rp2"),
+      device("e1000e", "rp3"),
+    ],
+  },
+  {
+    ...base,
+    name: "root-bus-outside-scope",
+    kernels: ["6.12", "7.2"],
+    shows: "Root bus 20 is in no scope of the DMAR table: its functions have no group at all.",
+    qemu: [
+      intelIommu,
+      "-device pxb-pcie,id=px1,bus=pcie.0,bus_nr=32,addr=8,bypass_iommu=on",
+      "-device pxb-pcie,id=px2,bus=pcie.0,bus_nr=64,addr=9",
+      rootPort("rp1", "0", "", "px1"),
+      rootPort("rp2", "0", "", "px2"),
+      device("e1000e", "rp1"),
+      device("e1000e", "rp2"),
+    ],
+  },
+];
