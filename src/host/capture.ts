@@ -30,6 +30,8 @@ export interface CapturedFunction extends FunctionDescription {
   readonly place: InputPlace;
   /** Whether ids are numeric, found by name, or open because a name fits several ids. */
   readonly idsFrom: "numeric" | "hex" | "name" | "ambiguous-name" | "none";
+  /** Bits of `config.bytes` that decoded text states, one byte per byte; absent for a dump. */
+  readonly decided?: Uint8Array | undefined;
   /** Interrupts, resets, links … kept as shown, for display only. */
   readonly shown?: Readonly<Record<string, string>> | undefined;
 }

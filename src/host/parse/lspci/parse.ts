@@ -1,0 +1,124 @@
+/**
+ * `lspci` output of any verbosity, with or without hex, as capture parts.
+ *
+ * Blocks of one address are one function (a listing followed by `-vvv`, decoded text followed by hex). Where
+ * decoded text and hex disagree the hex wins and a note names line and offset. Group numbers go to the recorded
+ * groups only.
+ */
+import { type Bdf, formatBdf, hex, type InputPlace } from "../../../units/index.js";
+import type { CapturedFunction, CapturePart, Note, RecordedGroups } from "../../capture.js";
+import { builtInNames } from "../names-built-in.js";
+import type { NameTable } from "../names.js";
+import type { TextLines } from "../text.js";
+import { eachBlock } from "./blocks.js";
+import type { FunctionBlock } from "./block.js";
+import { type Draft, draftFunction, withoutUndefined } from "./function-from-block.js";
+import { readMachineBlocks } from "./machine.js";
+import { RegisterWriter } from "./registers.js";
+
+export interface LspciOptions {
+  /** More name tables (a pci.ids file of the host), asked before the built-in one. */
+  readonly names?: readonly NameTable[] | undefined;
+}
+
+/** The functions of a text; no part when it holds none. */
+export function parseLspci(text: TextLines, options: LspciOptions = {}): CapturePart[] {
+  const names = [...(options.names ?? []), builtInNames()];
+  const writer = new RegisterWriter();
+  const drafts = new Map<Bdf, Draft>();
+  const notes: Note[] = [];
+  const take = (block: FunctionBlock): void => {
+    const place = text.place(block.index);
+    const draft = draftFunction(block, writer, place, names);
+    const { bdf } = draft.captured;
+    const before = drafts.get(bdf);
+    drafts.set(bdf, before === undefined ? draft : joinDrafts(before, draft, text, names, notes));
+    noteDifference(drafts.get(bdf) ?? draft, text, notes);
+  };
+  eachBlock(text, take);
+  for (const block of readMachineBlocks(text)) take(block);
+  if (drafts.size === 0) return [];
+  return [partOf([...drafts.values()], text, notes)];
+}
+
+function partOf(drafts: readonly Draft[], text: TextLines, notes: readonly Note[]): CapturePart {
+  const driversShown = drafts.some((d) => d.block.properties.has("Kernel driver in use"));
+  const functions = drafts.map((d) => withDriver(d, driversShown));
+  const pureHex = drafts.every((d) => !d.decoded && d.block.hexLength >= 64);
+  const place: InputPlace = { file: text.file };
+  const recorded = recordedGroups(drafts, place);
+  return {
+    kind: pureHex ? "lspci-hex" : "lspci-text",
+    place,
+    functions,
+    ...(recorded === undefined ? {} : { recorded }),
+    ...(notes.length === 0 ? {} : { notes }),
+  };
+}
+
+/** No driver line where driver lines are shown means: no driver. */
+function withDriver(draft: Draft, driversShown: boolean): CapturedFunction {
+  const { captured, decoded, kernelLines, block } = draft;
+  if (captured.driver !== undefined) return captured;
+  const detail = decoded && !block.dead && block.properties.size > 0;
+  return kernelLines || (driversShown && detail) ? { ...captured, driver: null } : captured;
+}
+
+function recordedGroups(drafts: readonly Draft[], place: InputPlace): RecordedGroups | undefined {
+  const groups = new Map<number, Bdf[]>();
+  for (const { group, captured } of drafts) {
+    if (group === undefined) continue;
+    const members = groups.get(group);
+    if (members === undefined) groups.set(group, [captured.bdf]);
+    else members.push(captured.bdf);
+  }
+  if (groups.size === 0) return undefined;
+  const list = [...groups].map(([id, devices]) => ({ id, devices }));
+  return { from: "lspci", place, groups: list.sort((a, b) => a.id - b.id) };
+}
+
+function noteDifference(draft: Draft, text: TextLines, notes: Note[]): void {
+  const { difference, captured, block } = draft;
+  if (difference < 0 || !block.decoded) return;
+  const at = formatBdf(captured.bdf);
+  notes.push({
+    severity: "conflict",
+    text: `${at}: decoded text and hex dump differ at offset 0x${hex(difference, 2)}; the dump is used`,
+    place: text.place(block.hexIndex >= 0 ? block.hexIndex : block.index, `0x${hex(difference, 2)}`),
+  });
+}
+
+/** Two blocks of one function: the hex of one, the text of the other; of two texts the richer. */
+function joinDrafts(
+  a: Draft,
+  b: Draft,
+  text: TextLines,
+  names: readonly NameTable[],
+  notes: Note[],
+): Draft {
+  const [rich, poor] = richness(b) > richness(a) ? [b, a] : [a, b];
+  if (rich.group !== undefined && poor.group !== undefined && rich.group !== poor.group) {
+    notes.push({
+      severity: "conflict",
+      text: `${formatBdf(rich.captured.bdf)} is listed twice, in groups ${a.group} and ${b.group}`,
+      place: text.place(b.block.index),
+    });
+  }
+  if (rich.block.hexLength === 0 && poor.block.hexLength > 0) {
+    rich.block.hex = poor.block.hex;
+    rich.block.hexLength = poor.block.hexLength;
+    rich.block.hexIndex = poor.block.hexIndex;
+    return draftFunction(rich.block, new RegisterWriter(), rich.captured.place, names);
+  }
+  const captured = withoutUndefined({ ...poor.captured, ...rich.captured });
+  return { ...rich, captured, group: rich.group ?? poor.group };
+}
+
+function richness(draft: Draft): number {
+  const { block } = draft;
+  return (
+    block.capabilities.length * 4 +
+    block.properties.size +
+    [...block.capabilities].filter((c) => c.registers.size > 0).length * 8
+  );
+}
