@@ -46,14 +46,22 @@ class PciIds implements NameTable {
     }
     if (open !== undefined) open.to = text.length;
     if (this.#vendors.size === 0) {
-      throw new InputError("no vendor in the list of names", { file }, "lines such as `8086  Intel`");
+      throw new InputError(
+        "no vendor in the list of names",
+        { file },
+        "lines such as `8086  Intel`",
+      );
     }
   }
 
   #section(at: number): Section | undefined {
     const end = endOfLine(this.#text, at);
     const line = this.#text.slice(at, end);
-    const section: Section = { id: idOf(line, 0), from: Math.min(end + 1, this.#text.length), to: 0 };
+    const section: Section = {
+      id: idOf(line, 0),
+      from: Math.min(end + 1, this.#text.length),
+      to: 0,
+    };
     if (line.startsWith("C ")) {
       const base = { ...section, id: Number.parseInt(line.slice(2, 4), 16) };
       this.#classSections.push(base);

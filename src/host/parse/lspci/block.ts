@@ -4,8 +4,9 @@
  * A block takes lines until {@link FunctionBlock.take} says that a line is not its own. It keeps text only
  * where a register or a fact will be read from it.
  */
-import type { HeaderLine } from "./header-line.js";
+
 import { type CapabilityText, RegisterCollector, readCapabilityLine } from "./capability-text.js";
+import type { HeaderLine } from "./header-line.js";
 
 export class FunctionBlock {
   header: HeaderLine;
@@ -60,7 +61,7 @@ export class FunctionBlock {
     if (key === undefined) return;
     if (key === "Region") {
       if (this.regions.length < 16) this.regions.push(line);
-    } else if (!this.properties.has(key)) this.properties.set(key, valueOf(line, key));
+    } else if (!this.properties.has(key)) this.properties.set(key, valueAfter(line, key));
   }
 
   #capability(line: string): void {
@@ -122,6 +123,6 @@ export function propertyOf(line: string): string | undefined {
   return REGION_START.test(line) ? "Region" : undefined;
 }
 
-function valueOf(line: string, key: string): string {
+function valueAfter(line: string, key: string): string {
   return line.slice(key.length + 1).trim();
 }

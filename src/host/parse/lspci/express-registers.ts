@@ -83,7 +83,8 @@ function putDevice(
     const functions = numberAfter(capabilities, "PhantFunc ", 10);
     // Printed as the number of additional functions: 2^bits - 1.
     addField(word, functions === undefined ? undefined : Math.log2(functions + 1) | 0, 3, 3);
-    if (type === PortType.Endpoint || type === PortType.LegacyEndpoint) putLatencies(word, capabilities);
+    if (type === PortType.Endpoint || type === PortType.LegacyEndpoint)
+      putLatencies(word, capabilities);
     out.put(at + 4, 4, word.value, word.decided);
   }
   if (control !== undefined) {

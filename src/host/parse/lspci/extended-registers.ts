@@ -2,7 +2,13 @@
 import { ExtendedCapabilityId } from "../../../pcie/index.js";
 import { putRegion, readRegion } from "./address-registers.js";
 import type { CapabilityText } from "./capability-text.js";
-import { addField, type FlagTable, flagWord, numberAfter, type RegisterWriter } from "./registers.js";
+import {
+  addField,
+  type FlagTable,
+  flagWord,
+  numberAfter,
+  type RegisterWriter,
+} from "./registers.js";
 
 type Put = (out: RegisterWriter, capability: CapabilityText) => void;
 

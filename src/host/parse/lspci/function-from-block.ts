@@ -1,10 +1,5 @@
 /** A captured function made from one block of lspci text, with or without a hex dump of the same function. */
-import {
-  type BarHint,
-  CONFIG_SIZE,
-  type ConfigExtent,
-  ConfigSpace,
-} from "../../../pcie/index.js";
+import { type BarHint, CONFIG_SIZE, type ConfigExtent, ConfigSpace } from "../../../pcie/index.js";
 import type { InputPlace } from "../../../units/index.js";
 import type { CapturedFunction } from "../../capture.js";
 import { type NameTable, resolveName, resolveSubsystem } from "../names.js";
@@ -229,7 +224,10 @@ function putDecoded(out: RegisterWriter, block: FunctionBlock, layout: number): 
   return bars;
 }
 
-function putCapability(out: RegisterWriter, capability: FunctionBlock["capabilities"][number]): void {
+function putCapability(
+  out: RegisterWriter,
+  capability: FunctionBlock["capabilities"][number],
+): void {
   const { id, extended } = capability;
   if (id === undefined) return;
   if (extended) EXTENDED_REGISTERS.get(id)?.(out, capability);
@@ -287,7 +285,8 @@ function extentOf(block: FunctionBlock): ConfigExtent {
 }
 
 function groupOf(properties: ReadonlyMap<string, string>): number | undefined {
-  const own = properties.get("IOMMU group") ?? /IOMMU group (\d+)/.exec(properties.get("Flags") ?? "")?.[1];
+  const own =
+    properties.get("IOMMU group") ?? /IOMMU group (\d+)/.exec(properties.get("Flags") ?? "")?.[1];
   if (own === undefined || !/^\d{1,9}$/.test(own)) return undefined;
   return Number(own);
 }

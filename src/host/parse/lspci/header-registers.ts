@@ -1,5 +1,12 @@
 /** Command, status, latency and interrupt lines: the common part of the header. PCIe 6 § 7.5.1.1. */
-import { addField, type FlagTable, flag, flagWord, numberAfter, type RegisterWriter } from "./registers.js";
+import {
+  addField,
+  type FlagTable,
+  flag,
+  flagWord,
+  numberAfter,
+  type RegisterWriter,
+} from "./registers.js";
 
 const COMMAND: FlagTable = [
   ["I/O", 0],

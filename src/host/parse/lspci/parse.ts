@@ -7,11 +7,11 @@
  */
 import { type Bdf, formatBdf, hex, type InputPlace } from "../../../units/index.js";
 import type { CapturedFunction, CapturePart, Note, RecordedGroups } from "../../capture.js";
-import { builtInNames } from "../names-built-in.js";
 import type { NameTable } from "../names.js";
+import { builtInNames } from "../names-built-in.js";
 import type { TextLines } from "../text.js";
-import { eachBlock } from "./blocks.js";
 import type { FunctionBlock } from "./block.js";
+import { eachBlock } from "./blocks.js";
 import { type Draft, draftFunction, withoutUndefined } from "./function-from-block.js";
 import { readMachineBlocks } from "./machine.js";
 import { RegisterWriter } from "./registers.js";
@@ -84,7 +84,10 @@ function noteDifference(draft: Draft, text: TextLines, notes: Note[]): void {
   notes.push({
     severity: "conflict",
     text: `${at}: decoded text and hex dump differ at offset 0x${hex(difference, 2)}; the dump is used`,
-    place: text.place(block.hexIndex >= 0 ? block.hexIndex : block.index, `0x${hex(difference, 2)}`),
+    place: text.place(
+      block.hexIndex >= 0 ? block.hexIndex : block.index,
+      `0x${hex(difference, 2)}`,
+    ),
   });
 }
 
