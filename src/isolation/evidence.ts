@@ -13,6 +13,9 @@ export const EVIDENCE_KINDS = {
   "acs-capability-missing": "has no ACS capability where one is needed",
   "acs-bits-off": "implements these ACS bits but they are off",
   "acs-bits-on": "has the ACS bits that the question needs on, or hard-wired",
+  "acs-bits-not-implemented":
+    "has an ACS capability that lacks these bits, which a switch port must have",
+  "egress-control-allows": "has egress control, which lets its requests through to some peers",
   "acs-unknown": "the capture does not show its ACS capability or bits",
   "acs-not-needed": "is a single-function device: it needs no ACS of its own",
   "not-pci-express": "is conventional PCI: nothing can keep its peers from its bus",

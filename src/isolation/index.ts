@@ -9,6 +9,8 @@ export type * from "./host-facts.js";
 export * from "./iommu-active.js";
 export * from "./iommu-scope.js";
 export * from "./linux-groups.js";
+export * from "./p2p-graph.js";
+export * from "./p2p-graph-reach.js";
 export type * from "./p2p-graph-types.js";
 export * from "./partition.js";
 export * from "./quirks.js";

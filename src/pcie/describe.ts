@@ -65,6 +65,9 @@ export interface FunctionSpec {
       }
     | undefined;
   readonly endEndPrefix?: boolean | undefined;
+  readonly endEndPrefixBlocking?: boolean | undefined;
+  /** Port number in the link capabilities; egress control vectors name ports by it. Default 0. */
+  readonly portNumber?: number | undefined;
   readonly phantomBits?: number | undefined;
   readonly ari?: boolean | undefined;
   readonly ariForwarding?: boolean | undefined;
@@ -171,10 +174,12 @@ function writeExpress(out: ConfigSpaceBuilder, spec: FunctionSpec, type: PortTyp
   const slot = spec.hotPlug === true;
   out.set16(at + 2, 2 | (type << 4) | (slot ? 0x100 : 0));
   out.set32(at + 4, ((spec.phantomBits ?? 0) << 3) | (spec.flr === true ? 1 << 28 : 0) | (1 << 15));
+  out.set8(at + 0x0f, spec.portNumber ?? 0);
   if (slot) out.set32(at + 0x14, 1 << 6);
   const prefix = spec.endEndPrefix === true ? (1 << 21) | (1 << 22) : 0;
   out.set32(at + 0x24, prefix | (spec.ariForwarding === undefined ? 0 : 1 << 5));
-  out.set16(at + 0x28, spec.ariForwarding === true ? 1 << 5 : 0);
+  const blocking = spec.endEndPrefixBlocking === true ? 1 << 15 : 0;
+  out.set16(at + 0x28, blocking | (spec.ariForwarding === true ? 1 << 5 : 0));
   if (msix !== undefined) {
     out
       .set8(MSIX_AT, CapabilityId.MsiX)

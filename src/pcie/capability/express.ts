@@ -26,6 +26,8 @@ export interface ExpressFacts {
   readonly hotPlug: boolean | undefined;
   /** Physical slot number. */
   readonly slotNumber: number | undefined;
+  /** Port number of a link (ports only); names the port in egress control vectors. */
+  readonly portNumber: number | undefined;
   /** Phantom functions supported: how many function-number bits the device may borrow, 0 to 3. */
   readonly phantomBits: number | undefined;
   /** Phantom functions switched on in Device Control. */
@@ -44,6 +46,7 @@ export interface ExpressFacts {
 
 const DEVCAP = 0x04;
 const DEVCTL = 0x08;
+const LNKCAP = 0x0c;
 const SLTCAP = 0x14;
 const DEVCAP2 = 0x24;
 const DEVCTL2 = 0x28;
@@ -66,6 +69,7 @@ export function readExpress(config: ConfigSpace, offset: number): ExpressFacts {
     slot,
     hotPlug: slot ? bitOf(sltcap, 6) : false,
     slotNumber: sltcap === undefined ? undefined : sltcap >>> 19,
+    portNumber: config.knownU8(offset + LNKCAP + 3),
     phantomBits: devcap === undefined ? undefined : (devcap >>> 3) & 3,
     phantomEnabled: bitOf(devctl, 9),
     endEndPrefix: endEnd,

@@ -1,0 +1,62 @@
+/**
+ * The ACS bits in effect at a function, as routing uses them.
+ *
+ * A control bit acts only where the capability implements it. An implemented capability that lacks Request or
+ * Completion Redirect means two different things (PCIe 6 § 6.12.1.1, § 6.12.1.2):
+ *
+ *   root port, endpoint    may leave redirect out only when it has no peer-to-peer path at all: the bit counts as
+ *                          hard-wired on
+ *   switch downstream port must implement redirect. A port that shows the capability without it breaks the
+ *                          specification; it routes peer to peer here, and its behaviour is `open`
+ *
+ * No ACS capability at all: nothing is redirected. For a switch port that is certain; for a root port and for the
+ * functions of one device it leaves open whether a peer-to-peer path exists (`open`).
+ */
+import { Acs } from "./capability/acs.js";
+import type { PciFunction } from "./function.js";
+import type { RouteOptions } from "./route-options.js";
+import { Role } from "./route-role.js";
+
+/**
+ * `registers` control and capability words   `absent`  known to have no ACS capability
+ * `vouched`   the caller's override          `unknown` the capture does not say
+ */
+export type AcsBasis = "registers" | "vouched" | "absent" | "unknown";
+
+export interface AcsInEffect {
+  /** Bits of `Acs`. */
+  readonly word: number;
+  readonly basis: AcsBasis;
+  /** Whether the function routes to peers is left to the implementation. */
+  readonly open: boolean;
+}
+
+const CONTROL = 0x7f;
+const ALL_ON = Acs.SV | Acs.RR | Acs.CR | Acs.UF;
+
+export function acsInEffect(fn: PciFunction, role: Role, options: RouteOptions): AcsInEffect {
+  const isSwitchPort = role === Role.DownstreamPort;
+  const vouched = options.effectiveAcs?.(fn);
+  if (vouched !== undefined) {
+    return { word: vouched.word & CONTROL, basis: "vouched", open: !isSwitchPort };
+  }
+  // A VF that does not show its own capability has its PF's kind (§ 6.12.1.2).
+  const acs = fn.acs === undefined && fn.isVirtual ? fn.physfn?.acs : fn.acs;
+  if (acs === null) return { word: 0, basis: "absent", open: !isSwitchPort };
+  if (acs?.control === undefined) {
+    const word = options.unknownAcs === "on" ? ALL_ON : 0;
+    return { word, basis: "unknown", open: !isSwitchPort };
+  }
+  const capability = acs.capability ?? CONTROL;
+  const hardWired = isSwitchPort ? 0 : ~capability & (Acs.RR | Acs.CR);
+  const word = (acs.control & capability & CONTROL) | hardWired;
+  return { word, basis: "registers", open: !isSwitchPort || (capability & Acs.RR) === 0 };
+}
+
+/** Bit `number` of a function's egress control vector; bits beyond the vector and unknown ones are clear. */
+export function egressVectorBit(fn: PciFunction, number: number): boolean {
+  const acs = fn.acs;
+  if (!acs || number >= (acs.egressVectorBits ?? 256)) return false;
+  const dword = fn.config.knownU32(acs.offset + 8 + 4 * (number >>> 5));
+  return dword !== undefined && ((dword >>> (number & 31)) & 1) !== 0;
+}
