@@ -1,15 +1,14 @@
 /**
  * Reading the P2P graph for one device: whom it reaches, and who reaches it.
  *
- * A request of a device may turn at the device itself and at every bridge above it; whatever a target's windows
- * cover below the target is reached. Cost: O(depth + functions reached). For all devices of a host use the turns
- * themselves: the number of pairs is quadratic.
+ * A request of a device may turn at the device itself and at every bridge above it; whatever a
+ * target's windows cover below the target is reached. Cost: O(depth + functions reached). For all
+ * devices of a host use the turns themselves: the number of pairs is quadratic.
  */
 import {
-  barSpan,
+  claimedSpans,
   hasUnknownBars,
   hasUnknownWindows,
-  memoryBars,
   memoryWindows,
   type PciFunction,
 } from "../pcie/index.js";
@@ -37,7 +36,10 @@ export interface P2pReach {
   readonly turn: P2pTurn;
 }
 
-/** Everything that decodes addresses and that a request of `fn` can reach untranslated. Sorted by address of the peer. */
+/**
+ * Everything that decodes addresses and that a request of `fn` can reach untranslated. Sorted by
+ * address of the peer.
+ */
 export function reachesOf(graph: P2pGraph, fn: PciFunction): readonly P2pReach[] {
   const out: P2pReach[] = [];
   for (const port of pathUp(fn)) {
@@ -105,7 +107,8 @@ function cover(graph: P2pGraph, turn: P2pTurn, target: P2pTarget, out: Covered[]
   for (let item = stack.pop(); item !== undefined; item = stack.pop()) {
     const { fn } = item;
     const own = barsInside(fn, item.windows);
-    const maybe = hasUnknownBars(fn) || (item.unknown && own.length === 0 && hasBars(fn));
+    const maybe =
+      hasUnknownBars(fn) || (item.unknown && own.length === 0 && claimedSpans(fn).length > 0);
     if (own.length > 0 || maybe) out.push({ device: fn, windows: own, unknown: maybe });
     if (!fn.isBridge || registersOnly) continue;
     const open = hasUnknownWindows(fn);
@@ -116,13 +119,8 @@ function cover(graph: P2pGraph, turn: P2pTurn, target: P2pTarget, out: Covered[]
   }
 }
 
-function hasBars(fn: PciFunction): boolean {
-  return (memoryBars(fn)?.length ?? 0) > 0;
-}
-
 function barsInside(fn: PciFunction, windows: readonly Span[]): Span[] {
-  const spans = (memoryBars(fn) ?? []).flatMap((bar) => barSpan(bar) ?? []);
-  return mergeSpans(intersect(spans, windows));
+  return mergeSpans(intersect(claimedSpans(fn), windows));
 }
 
 function intersect(a: readonly Span[], b: readonly Span[]): Span[] {

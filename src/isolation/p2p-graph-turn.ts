@@ -1,4 +1,6 @@
-/** One turn: its members, the rule for pairs, and the number of its edges without enumerating pairs. */
+/**
+ * One turn: its members, the rule for pairs, and the number of its edges without enumerating pairs.
+ */
 import type { PciFunction } from "../pcie/index.js";
 import type { Certainty, P2pSource, P2pTarget, P2pTurn, TurnKind } from "./p2p-graph-types.js";
 

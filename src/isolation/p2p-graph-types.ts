@@ -1,8 +1,9 @@
 /**
- * Shape of the P2P graph: where a request can turn towards a peer before it reaches the translation agent.
+ * Shape of the P2P graph: where a request can turn towards a peer before it reaches the translation
+ * agent.
  *
- * Edges are kept per turn (a place where routing happens), source port and target window, never as pairs of
- * devices: a switch with k ports costs k sources and k targets.
+ * Edges are kept per turn (a place where routing happens), source port and target window, never as
+ * pairs of devices: a switch with k ports costs k sources and k targets.
  */
 import type { PciFunction } from "../pcie/index.js";
 import type { Span } from "../units/index.js";
@@ -28,7 +29,10 @@ export interface P2pSource {
   readonly because: readonly Evidence[];
 }
 
-/** Requests whose address falls into `windows` are handed to `port` (a bridge: and on to what is below). */
+/**
+ * Requests whose address falls into `windows` are handed to `port` (a bridge: and on to what is
+ * below).
+ */
 export interface P2pTarget {
   readonly port: PciFunction;
   /** Sorted and disjoint. */
@@ -40,7 +44,10 @@ export interface P2pTarget {
 export interface P2pTurn {
   readonly kind: TurnKind;
   readonly certainty: Certainty;
-  /** The bridge above the bus where requests turn; undefined on a root bus, or when the capture lacks it. */
+  /**
+   * The bridge above the bus where requests turn; undefined on a root bus, or when the capture
+   * lacks it.
+   */
   readonly bridge: PciFunction | undefined;
   readonly sources: readonly P2pSource[];
   readonly targets: readonly P2pTarget[];
@@ -59,8 +66,8 @@ export interface P2pGraph {
   /** The functions on the bus below a bridge, VFs on virtual buses included. */
   functionsBelow(bridge: PciFunction): readonly PciFunction[];
   /**
-   * (source port, target window) pairs that a turn allows, by certainty; a target without a known window
-   * counts as one window.
+   * (source port, target window) pairs that a turn allows, by certainty; a target without a known
+   * window counts as one window.
    */
   readonly edges: { readonly certain: number; readonly implementationDefined: number };
 }

@@ -1,11 +1,12 @@
 /**
  * The P2P graph: derived from the routing model, so that it cannot disagree with what routing does.
  *
- * Theory. A request goes up until it turns. It can turn at four kinds of places: the inner bus of a switch
- * (routing by address is normative: certain), inside a multi-function device and inside the root complex (both
- * optional: implementation-defined), and on a conventional bus (shared: certain). Whether a function lets
- * requests turn is its ACS word (`decidePeer`); which peer takes them is the decoder table of the place. So a
- * turn is a list of sources, a list of targets with windows, and a rule for the pairs.
+ * Theory. A request goes up until it turns. It can turn at four kinds of places: the inner bus of a
+ * switch (routing by address is normative: certain), inside a multi-function device and inside the
+ * root complex (both optional: implementation-defined), and on a conventional bus (shared:
+ * certain). Whether a function lets requests turn is its ACS word (`decidePeer`); which peer takes
+ * them is the decoder table of the place. So a turn is a list of sources, a list of targets with
+ * windows, and a rule for the pairs.
  *
  * What the graph leaves out on purpose:
  *   - command bits: a driver turns them at will
@@ -13,9 +14,9 @@
  *   - forged requester IDs: they change who is blamed, not where a request goes
  *   - I/O space: nothing that an IOMMU translates goes there
  *
- * A switch port that shows an ACS capability without Request Redirect breaks the specification; Linux trusts it.
- * Its edges are implementation-defined. A port whose ACS registers the capture does not show is taken not to
- * redirect, and its evidence says `acs-unknown`.
+ * A switch port that shows an ACS capability without Request Redirect breaks the specification;
+ * Linux trusts it. Its edges are implementation-defined. A port whose ACS registers the capture
+ * does not show is taken not to redirect, and its evidence says `acs-unknown`.
  *
  * Cost: O(ports and windows), plus the pairs of the few sources that have egress control on.
  */
@@ -49,7 +50,10 @@ import type {
 } from "./p2p-graph-types.js";
 
 export interface P2pGraphOptions {
-  /** ACS bits in effect where something other than the registers decides (a quirk), with its evidence. */
+  /**
+   * ACS bits in effect where something other than the registers decides (a quirk), with its
+   * evidence.
+   */
   readonly effectiveAcs?:
     | ((
         fn: PciFunction,
@@ -110,7 +114,8 @@ class GraphBuilder {
     const targets = bridge === NONE ? members : [...members, bridge];
     const guessed = bridge !== NONE && ((m.flags[bridge] as number) & Flag.RoleGuessed) !== 0;
     const isOpen = (i: number): boolean => guessed || m.acsInEffect[i]?.open === true;
-    // An endpoint on an inner bus has no port in front of it: its requests are on the switch's bus at once.
+    // An endpoint on an inner bus has no port in front of it: its requests are on the switch's bus
+    // at once.
     const open = members.filter((i) => isOpen(i) && m.role[i] !== Role.Endpoint);
     const closed = members.filter((i) => !open.includes(i));
     this.#addTurn("switch", "certain", domain, closed, "self", targets);
@@ -182,7 +187,10 @@ class GraphBuilder {
     };
   }
 
-  /** Some request of the function may turn: it does not redirect, or egress control decides peer by peer. */
+  /**
+   * Some request of the function may turn: it does not redirect, or egress control decides peer by
+   * peer.
+   */
   #letsTurn(index: number): boolean {
     const acs = this.#m.acs[index] as number;
     return (acs & Acs.RR) === 0 || (acs & Acs.EC) !== 0;

@@ -1,13 +1,14 @@
 /**
  * Address decoders: which function on a bus claims an address.
  *
- * Built from claims (a BAR, or a window of a bridge) once per fabric, read by every routed request. A table is a
- * slice of sorted, disjoint entries in typed arrays, searched by bisection; nothing is allocated on a look-up.
- * Addresses are two 32-bit halves kept in a Uint32Array of [high, low], because a number above 2^31 that
- * crosses a call may become a heap object.
+ * Built from claims (a BAR, or a window of a bridge) once per fabric, read by every routed request.
+ * A table is a slice of sorted, disjoint entries in typed arrays, searched by bisection; nothing is
+ * allocated on a look-up. Addresses are two 32-bit halves kept in a Uint32Array of [high, low],
+ * because a number above 2^31 that crosses a call may become a heap object.
  *
- * Claims of one bus should be disjoint. Where they are not (a broken capture), hardware behaviour is undefined;
- * here the claim that was given first wins at each address, so every address still has one owner.
+ * Claims of one bus should be disjoint. Where they are not (a broken capture), hardware behaviour
+ * is undefined; here the claim that was given first wins at each address, so every address still
+ * has one owner.
  */
 import type { Span } from "../units/index.js";
 
@@ -68,7 +69,8 @@ export class AddressDecoder {
     const low = address[1] as number;
     let from = this.#start[table] as number;
     let to = this.#start[table + 1] as number;
-    // Invariant: entries before `from` begin at or below the address, entries from `to` on above it.
+    // Invariant: entries before `from` begin at or below the address, entries from `to` on above
+    // it.
     while (from < to) {
       const middle = (from + to) >>> 1;
       const h = this.#firstHigh[middle] as number;
@@ -99,7 +101,10 @@ function join(high: number, low: number): bigint {
   return (BigInt(high) << 32n) | BigInt(low);
 }
 
-/** Sorted and disjoint; where claims overlap the one that comes first in the input keeps the addresses. */
+/**
+ * Sorted and disjoint; where claims overlap the one that comes first in the input keeps the
+ * addresses.
+ */
 export function makeDisjoint(claims: readonly Claim[]): readonly Claim[] {
   const usable = claims
     .map((claim, order) => ({ ...claim, last: claim.last > TOP ? TOP : claim.last, order }))

@@ -1,16 +1,17 @@
 /**
  * The ACS bits in effect at a function, as routing uses them.
  *
- * A control bit acts only where the capability implements it. An implemented capability that lacks Request or
- * Completion Redirect means two different things (PCIe 6 § 6.12.1.1, § 6.12.1.2):
+ * A control bit acts only where the capability implements it. An implemented capability that lacks
+ * Request or Completion Redirect means two different things (PCIe 6 § 6.12.1.1, § 6.12.1.2):
  *
- *   root port, endpoint    may leave redirect out only when it has no peer-to-peer path at all: the bit counts as
- *                          hard-wired on
- *   switch downstream port must implement redirect. A port that shows the capability without it breaks the
- *                          specification; it routes peer to peer here, and its behaviour is `open`
+ * - A root port or an endpoint may leave redirect out only when it has no peer-to-peer path at all:
+ *   the bit counts as hard-wired on.
+ * - A switch downstream port must implement redirect. A port that shows the capability without it
+ *   breaks the specification; it routes peer to peer here, and its behaviour is `open`.
  *
- * No ACS capability at all: nothing is redirected. For a switch port that is certain; for a root port and for the
- * functions of one device it leaves open whether a peer-to-peer path exists (`open`).
+ * No ACS capability at all: nothing is redirected. For a switch port that is certain; for a root
+ * port and for the functions of one device it leaves open whether a peer-to-peer path exists
+ * (`open`).
  */
 import { Acs } from "./capability/acs.js";
 import type { PciFunction } from "./function.js";
@@ -53,7 +54,10 @@ export function acsInEffect(fn: PciFunction, role: Role, options: RouteOptions):
   return { word, basis: "registers", open: !isSwitchPort || (capability & Acs.RR) === 0 };
 }
 
-/** Bit `number` of a function's egress control vector; bits beyond the vector and unknown ones are clear. */
+/**
+ * Bit `number` of a function's egress control vector; bits beyond the vector and unknown ones are
+ * clear.
+ */
 export function egressVectorBit(fn: PciFunction, number: number): boolean {
   const acs = fn.acs;
   if (!acs || number >= (acs.egressVectorBits ?? 256)) return false;

@@ -1,12 +1,12 @@
 /**
- * The decisions of PCIe 6 § 6.12 on numbers: one function for each question, used by requests, completions and
- * the peer-to-peer graph alike.
+ * The decisions of PCIe 6 § 6.12 on numbers: one function for each question, used by requests,
+ * completions and the peer-to-peer graph alike.
  */
 import { Acs } from "./capability/acs.js";
 
 /**
- * What a source does with a request that a peer claims (§ 6.12.3, the interactions of redirect, egress control
- * and direct translated).
+ * What a source does with a request that a peer claims (§ 6.12.3, the interactions of redirect,
+ * egress control and direct translated).
  */
 export const PeerDecision = {
   Direct: 0,

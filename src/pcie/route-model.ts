@@ -1,11 +1,13 @@
 /**
  * RouteModel: a fabric compiled for routing, all facts as numbers in typed arrays.
  *
- * A *domain* is a place where functions meet and addresses are decoded: one bus with the virtual buses of its
- * VFs. Functions and domains have dense indices; -1 is "none". All root domains share decoder table 0, since
- * bus addresses are one space for the whole root complex; each other domain has its own table.
+ * A *domain* is a place where functions meet and addresses are decoded: one bus with the virtual
+ * buses of its VFs. Functions and domains have dense indices; -1 is "none". All root domains share
+ * decoder table 0, since bus addresses are one space for the whole root complex; each other domain
+ * has its own table.
  *
- * A model is a snapshot: build a new one when registers change. Cost: O(n log n) in functions and claims.
+ * A model is a snapshot: build a new one when registers change. Cost: O(n log n) in functions and
+ * claims.
  */
 import type { Bus } from "./bus.js";
 import { Acs } from "./capability/acs.js";
@@ -119,7 +121,10 @@ export class RouteModel {
     return bit ? Egress.Set : Egress.Clear;
   }
 
-  /** Ports name ports by port number, functions the functions of their device (ARI: 8 bits); § 7.7.11.4. */
+  /**
+   * Ports name ports by port number, functions the functions of their device (ARI: 8 bits); §
+   * 7.7.11.4.
+   */
   #egressNumber(source: number, target: number): number {
     const peer = this.functions[target] as PciFunction;
     if (isPort(this.role[source])) {
@@ -179,7 +184,8 @@ class DomainList {
 
   #domainOf(bus: Bus): number {
     let real = bus;
-    // Virtual buses may point at each other in a broken capture; 256 buses are the most there can be.
+    // Virtual buses may point at each other in a broken capture; 256 buses are the most there can
+    // be.
     for (let n = 0; real.virtualOf !== undefined && n < 256; n++) real = real.virtualOf;
     const known = this.#byBus.get(real);
     if (known !== undefined) return known;
@@ -197,7 +203,10 @@ class DomainList {
   }
 }
 
-/** At the end of a link all functions are one device; elsewhere those of one device number, and VFs with their PF. */
+/**
+ * At the end of a link all functions are one device; elsewhere those of one device number, and VFs
+ * with their PF.
+ */
 function numberDevices(model: RouteModel): Int32Array {
   const { functions, domain, place } = model;
   const device = new Int32Array(functions.length).fill(NONE);
@@ -234,7 +243,10 @@ function flagsOf(fn: PciFunction, options: RouteOptions): number {
 const PCI_X = 0x07;
 const PCI_X_SECONDARY_FREQUENCY = 0x1c0;
 
-/** A bridge whose secondary bus runs in PCI-X mode (PCI-X Protocol 2.0 § 8.3.2: secondary status bits 8:6). */
+/**
+ * A bridge whose secondary bus runs in PCI-X mode (PCI-X Protocol 2.0 § 8.3.2: secondary status
+ * bits 8:6).
+ */
 function isPciX(fn: PciFunction): boolean {
   const at = fn.isBridge ? fn.capabilities.standard?.get(PCI_X) : undefined;
   if (at === undefined) return false;

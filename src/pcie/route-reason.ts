@@ -1,8 +1,10 @@
 /**
- * Why a transaction took a hop: the published list of reasons, each with its decision and its source.
+ * Why a transaction took a hop: the published list of reasons, each with its decision and its
+ * source.
  *
- * The walk records reasons as small numbers (REASON), so that tracing costs a few stores; `route.ts` turns them
- * back into words. Editions: PCI Express Base 6.0, PCI-to-PCI Bridge 1.2, PCI Express to PCI/PCI-X Bridge 1.0.
+ * The walk records reasons as small numbers (REASON), so that tracing costs a few stores;
+ * `route.ts` turns them back into words. Editions: PCI Express Base 6.0, PCI-to-PCI Bridge 1.2, PCI
+ * Express to PCI/PCI-X Bridge 1.0.
  */
 
 /**

@@ -1,9 +1,9 @@
 /**
  * Roles: what a function does with transactions, and what kind of place the bus below it is.
  *
- * Port types come from the PCI Express capability. Where a capture does not show them (captures by non-root),
- * a bridge's place decides and the role is marked as guessed: on a root bus a root port, below a link an
- * upstream port, on a switch's inner bus a downstream port.
+ * Port types come from the PCI Express capability. Where a capture does not show them (captures by
+ * non-root), a bridge's place decides and the role is marked as guessed: on a root bus a root port,
+ * below a link an upstream port, on a switch's inner bus a downstream port.
  */
 import type { Bus } from "./bus.js";
 import { PortType } from "./capability/express.js";
@@ -69,7 +69,10 @@ export function placeBelow(role: Role): Place {
   return role === Role.PcieToPci || role === Role.PciBridge ? Place.Shared : Place.Link;
 }
 
-/** A bus without a bridge is a root bus, unless switch ports on it show that its bridge is not in the capture. */
+/**
+ * A bus without a bridge is a root bus, unless switch ports on it show that its bridge is not in
+ * the capture.
+ */
 export function placeWithoutBridge(bus: Bus): Place {
   const inner = bus.functions.some((fn) => fn.portType === PortType.DownstreamPort);
   return inner ? Place.Switch : Place.Root;

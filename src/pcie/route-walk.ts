@@ -1,14 +1,14 @@
 /**
  * RouteWalk: one memory request, hop by hop, on numbers.
  *
- * The walk is the only place where requests are routed. It allocates nothing: its fields are the result, and hops
- * go into a reused Int32Array, so the hot path and the trace cannot disagree.
+ * The walk is the only place where requests are routed. It allocates nothing: its fields are the
+ * result, and hops go into a reused Int32Array, so the hot path and the trace cannot disagree.
  *
- * Upwards, at each domain (see route-model.ts) the function that presents the request is judged against the
- * owner of its address: itself, a peer, or nobody. Then the request climbs to the bridge above, which may refuse
- * it (source validation, translation blocking, prefixes) or change it (a bridge from a conventional bus replaces
- * the requester ID). Downwards nothing but addresses and prefixes decides: ports never redirect what travels
- * down (PCIe 6 § 6.12.1.1).
+ * Upwards, at each domain (see route-model.ts) the function that presents the request is judged
+ * against the owner of its address: itself, a peer, or nobody. Then the request climbs to the
+ * bridge above, which may refuse it (source validation, translation blocking, prefixes) or change
+ * it (a bridge from a conventional bus replaces the requester ID). Downwards nothing but addresses
+ * and prefixes decides: ports never redirect what travels down (PCIe 6 § 6.12.1.1).
  */
 import { Acs } from "./capability/acs.js";
 import { UNCLAIMED, WINDOW } from "./decoder.js";
@@ -36,7 +36,10 @@ export const Outcome = {
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
-/** Integers per hop in {@link RouteWalk.hops}: function, domain, reason, ACS bits, 1 when a fact was unknown. */
+/**
+ * Integers per hop in {@link RouteWalk.hops}: function, domain, reason, ACS bits, 1 when a fact was
+ * unknown.
+ */
 export const HOP_SIZE = 5;
 /** The most hops per level of the tree: two up, two down. */
 const HOPS_PER_LEVEL = 4;
@@ -109,7 +112,9 @@ export class RouteWalk {
     return this.outcome;
   }
 
-  /** Sends the request down from the root complex to another address; continues the hops of `run`. */
+  /**
+   * Sends the request down from the root complex to another address; continues the hops of `run`.
+   */
   descend(pfn: number, offset: number): Outcome {
     this.#load(pfn, offset);
     this.addressType = Untranslated;
@@ -148,7 +153,10 @@ export class RouteWalk {
     }
   }
 
-  /** At the end of a link: the other functions of the device come first, if it has paths between them. */
+  /**
+   * At the end of a link: the other functions of the device come first, if it has paths between
+   * them.
+   */
   #meetDevice(fn: number): void {
     if (!this.#functionPeers) return;
     const entry = this.#find(fn);
@@ -156,7 +164,10 @@ export class RouteWalk {
     if (owner !== NONE && owner !== fn) this.#meetSibling(fn, entry);
   }
 
-  /** `entry` belongs to another function of the same device. Returns with no outcome when it goes up. */
+  /**
+   * `entry` belongs to another function of the same device. Returns with no outcome when it goes
+   * up.
+   */
   #meetSibling(fn: number, entry: number): void {
     const m = this.#m;
     const acs = m.acs[fn] as number;
@@ -211,7 +222,10 @@ export class RouteWalk {
     }
   }
 
-  /** A conventional bus: whoever claims the address takes it; the bridge above claims what is outside its windows. */
+  /**
+   * A conventional bus: whoever claims the address takes it; the bridge above claims what is
+   * outside its windows.
+   */
   #meetShared(fn: number): void {
     const entry = this.#find(fn);
     const owner = this.#ownerOf(entry);
@@ -262,7 +276,9 @@ export class RouteWalk {
     } else this.#end(fn, Outcome.UnsupportedRequest, REASON["own-egress-unsupported"]);
   }
 
-  /** Functions of one slot of a root bus that are no ports: paths between them are the device's own. */
+  /**
+   * Functions of one slot of a root bus that are no ports: paths between them are the device's own.
+   */
   #areSiblings(fn: number, owner: number): boolean {
     const m = this.#m;
     return m.device[fn] === m.device[owner] && !isRootPort(m, fn) && !isRootPort(m, owner);
@@ -316,8 +332,9 @@ export class RouteWalk {
   }
 
   /**
-   * A bridge takes a request over from a conventional bus, or onto one: address types do not exist there, and
-   * the requester ID becomes the bridge's (from PCI Express upwards its secondary bus, device 0, function 0).
+   * A bridge takes a request over from a conventional bus, or onto one: address types do not exist
+   * there, and the requester ID becomes the bridge's (from PCI Express upwards its secondary bus,
+   * device 0, function 0).
    */
   #enterBridge(bridge: number): number {
     const m = this.#m;
@@ -365,7 +382,8 @@ export class RouteWalk {
       const below = m.below[owner] as number;
       const next =
         below === NONE ? UNCLAIMED : m.decoder.find(m.table[below] as number, this.#address);
-      // A switch's inner bus also lists its upstream port's registers; from above those are found before.
+      // A switch's inner bus also lists its upstream port's registers; from above those are found
+      // before.
       if (next === UNCLAIMED || m.decoder.owner[next] === owner) {
         this.#end(owner, Outcome.UnsupportedRequest, REASON["nobody-below"]);
         return;

@@ -1,8 +1,8 @@
 /**
  * Routing of memory requests: where a request of a function ends, and every hop with its reason.
  *
- * A {@link Router} is a compiled fabric. `route` returns data to read; `walk` is the same journey for data
- * paths, whose result is a reused record of numbers.
+ * A {@link Router} is a compiled fabric. `route` returns data to read; `walk` is the same journey
+ * for data paths, whose result is a reused record of numbers.
  */
 import type { Rid } from "../units/index.js";
 import type { Bus } from "./bus.js";
@@ -34,8 +34,8 @@ export interface RouteHop {
 }
 
 /**
- * What the requester sees of an error: a completion with this status, or nothing because the request was posted
- * (PCIe 6 § 2.3.1, § 6.12.4).
+ * What the requester sees of an error: a completion with this status, or nothing because the
+ * request was posted (PCIe 6 § 2.3.1, § 6.12.4).
  */
 export type ErrorHandling = "completer-abort" | "unsupported-request" | "dropped";
 
@@ -87,8 +87,8 @@ export class Router {
   }
 
   /**
-   * The hot path: no allocation, no bigints. `from` is `model.indexOf(function)`. The returned record is reused by
-   * the next call on this router.
+   * The hot path: no allocation, no bigints. `from` is `model.indexOf(function)`. The returned
+   * record is reused by the next call on this router.
    */
   walk(from: number, tlp: MemoryRequest): RouteWalk {
     this.#walk.run(from, tlp);
@@ -147,8 +147,8 @@ export class Router {
 }
 
 /**
- * Where a memory request of `from` goes. For more than one request make a {@link Router} and use it: a fabric
- * given here is compiled for this one.
+ * Where a memory request of `from` goes. For more than one request make a {@link Router} and use
+ * it: a fabric given here is compiled for this one.
  */
 export function routeMemory(
   fabric: Fabric | Router,

@@ -1,16 +1,18 @@
 /**
- * Transaction layer packets as the fabric sees them: PCIe 6 § 2.2 (headers), § 6.20 (PASID), § 10.2 (address type).
+ * Transaction layer packets as the fabric sees them: PCIe 6 § 2.2 (headers), § 6.20 (PASID), § 10.2
+ * (address type).
  *
- * Only what routing and translation look at is kept: no tags, no data. An address is a page frame number and an
- * offset inside the 4 KiB page, so that all 64 bits fit into exact numbers without bigints. A request never
- * leaves its page (§ 2.2.7), so that pair is enough for its last byte too.
+ * Only what routing and translation look at is kept: no tags, no data. An address is a page frame
+ * number and an offset inside the 4 KiB page, so that all 64 bits fit into exact numbers without
+ * bigints. A request never leaves its page (§ 2.2.7), so that pair is enough for its last byte too.
  */
 import { PASID_LIMIT, type Pasid, type Rid } from "../units/index.js";
 
 /**
  * The AT field of a memory request (§ 10.2.2).
- * `untranslated` is the default value; `translation-request` asks the translation agent for a translation and is
- * itself routed by its address; `translated` carries an address that the agent gave before.
+ * `untranslated` is the default value; `translation-request` asks the translation agent for a
+ * translation and is itself routed by its address; `translated` carries an address that the agent
+ * gave before.
  */
 export type AddressType = "untranslated" | "translation-request" | "translated";
 
@@ -59,7 +61,8 @@ export type MemoryRequestSpec = Pick<MemoryRequest, "requester"> &
   };
 
 /**
- * A read of four bytes, untranslated, without attributes or prefix, unless the specification says otherwise.
+ * A read of four bytes, untranslated, without attributes or prefix, unless the specification says
+ * otherwise.
  * @throws RangeError when a field is out of its range.
  */
 export function memoryRequest(spec: MemoryRequestSpec): MemoryRequest {

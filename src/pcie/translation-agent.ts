@@ -1,8 +1,8 @@
 /**
  * The port to whatever answers the root complex: an IOMMU, or nothing.
  *
- * The fabric does not know what translation is. It hands over the request as it arrives (the requester ID may
- * be that of a bridge) and obeys the answer. PCIe 6 § 10.1.
+ * The fabric does not know what translation is. It hands over the request as it arrives (the
+ * requester ID may be that of a bridge) and obeys the answer. PCIe 6 § 10.1.
  */
 import type { Rid } from "../units/index.js";
 import type { AddressType, MemoryAccess, PasidPrefix } from "./tlp.js";
@@ -21,7 +21,8 @@ export interface ArrivedRequest {
 }
 
 /**
- * `translated`  go on with this address: to memory, or down again when a window of a root bus claims it
+ * `translated`  go on with this address: to memory, or down again when a window of a root bus
+ * claims it
  * `completed`   a translation request was answered; nothing travels on
  * `refused`     the access is not allowed; `reason` is the agent's own word for it
  */
