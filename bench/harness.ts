@@ -1,10 +1,10 @@
 /**
  * Measures alternatives side by side and judges each number against its goal.
  *
- * Invariants: alternatives take turns within each round, so that a slow minute of the machine hits all of
- * them; a result is the median over the rounds; a goal is a ratio where possible, since ratios survive a
- * change of machine. Goals are upper limits. Output is one line per metric; with `record` each line is also
- * appended to bench/history.jsonl.
+ * Invariants: alternatives take turns within each round, so that a slow minute of the machine hits
+ * all of them; a result is the median over the rounds; a goal is a ratio where possible, since
+ * ratios survive a change of machine. Goals are upper limits. Output is one line per metric; with
+ * `record` each line is also appended to bench/history.jsonl.
  */
 import { appendFileSync } from "node:fs";
 import { cpus } from "node:os";

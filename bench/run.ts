@@ -1,9 +1,10 @@
 /**
- * `npm run bench [-- --ci] [--record] [WORD ...]`: runs every `bench/*.bench.ts` whose name contains one of
- * the words (all without words).
+ * `npm run bench [-- --ci] [--record] [WORD ...]`: runs every `bench/*.bench.ts` whose name
+ * contains one of the words (all without words).
  *
- * Without `--ci` sizes are full and a value above its goal fails; with it sizes are small and a value fails
- * only above twice its goal, since CI machines are noisy. `--record` appends to bench/history.jsonl.
+ * Without `--ci` sizes are full and a value above its goal fails; with it sizes are small and a
+ * value fails only above twice its goal, since CI machines are noisy. `--record` appends to
+ * bench/history.jsonl.
  */
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";

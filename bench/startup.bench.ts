@@ -1,7 +1,8 @@
 /**
  * How long the whole process takes for the smallest useful job, against Node doing nothing.
  *
- * `ioasis groups --from` a capture of 40 functions: at most 2.5 times `node -e 0`, on the Node that runs this.
+ * `ioasis groups --from` a capture of 40 functions: at most 2.5 times `node -e 0`, on the Node that
+ * runs this.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

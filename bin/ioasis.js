@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import module from "node:module";
 
-// Node 22.1 and later keep compiled code between runs; where the cache cannot be written nothing changes.
+// Node 22.1 and later keep compiled code between runs; where the cache cannot be written nothing
+// changes.
 module.enableCompileCache?.();
 
 // `ioasis ... | head` closes the pipe early; that is no error of ours.

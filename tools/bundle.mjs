@@ -1,7 +1,7 @@
 /**
- * Makes `dist/bundle/` from the compiled command: one small entry and a chunk for each command, so that
- * `ioasis` reads few files at start. Does nothing when no compiled file is newer than the bundle.
- * Why a bundle, with the measurements: docs/decisions/0005.
+ * Makes `dist/bundle/` from the compiled command: one small entry and a chunk for each command, so
+ * that `ioasis` reads few files at start. Does nothing when no compiled file is newer than the
+ * bundle. Why a bundle, with the measurements: docs/decisions/0005.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,9 +1,9 @@
 /**
- * `npm run campaign [-- --size ci|full] [--seed N] [WORD]`: runs the long random tests, that is every
- * `test/campaign/*.campaign.ts` (or those whose name contains WORD), one after the other.
+ * `npm run campaign [-- --size ci|full] [--seed N] [WORD]`: runs the long random tests, that is
+ * every `test/campaign/*.campaign.ts` (or those whose name contains WORD), one after the other.
  *
- * Each exports `campaign: Campaign`. A campaign throws when it finds a fault; its message must name the seed.
- * At full size the summaries are written to docs/campaigns.md.
+ * Each exports `campaign: Campaign`. A campaign throws when it finds a fault; its message must name
+ * the seed. At full size the summaries are written to docs/campaigns.md.
  */
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * `npm run gen [-- --check]`: runs every generator, that is every `tools/gen-*.ts`. With `--check` each
- * compares what it would write with what is there, and the exit code is 1 when one differs.
+ * `npm run gen [-- --check]`: runs every generator, that is every `tools/gen-*.ts`. With `--check`
+ * each compares what it would write with what is there, and the exit code is 1 when one differs.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";

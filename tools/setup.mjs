@@ -1,7 +1,8 @@
 /**
  * Brings a clone to a state that can run: dependencies as the lock file says, sources compiled, the
- * command bundled. Needs nothing but Node and npm, so it is plain JavaScript without imports of packages.
- * Each step first looks whether there is anything to do; when nothing changed all take about 0.2 s.
+ * command bundled. Needs nothing but Node and npm, so it is plain JavaScript without imports of
+ * packages. Each step first looks whether there is anything to do; when nothing changed all take
+ * about 0.2 s.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, readFileSync } from "node:fs";
@@ -17,7 +18,9 @@ export function stop(message) {
   process.exit(1);
 }
 
-/** Runs a program in the repository's root and returns its exit status; output goes to the terminal. */
+/**
+ * Runs a program in the repository's root and returns its exit status; output goes to the terminal.
+ */
 export function run(command, args, options = {}) {
   const { error, status } = spawnSync(command, args, { cwd: ROOT, stdio: "inherit", ...options });
   if (error !== undefined) stop(`cannot run ${command}: ${error.message}`);

@@ -1,7 +1,7 @@
 /**
- * `npm start [-- SOURCE [A B]]`: installs what is missing, builds, and shows the main job: the groups of
- * the captured machine that ships with the project (or of SOURCE), why two of its devices belong together,
- * and last what the host you are sitting at is.
+ * `npm start [-- SOURCE [A B]]`: installs what is missing, builds, and shows the main job: the
+ * groups of the captured machine that ships with the project (or of SOURCE), why two of its devices
+ * belong together, and last what the host you are sitting at is.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,10 +1,10 @@
 /**
- * `npm test [-- WORD ...]`: installs what is missing, builds, and runs with Node's own test runner every
- * test file whose path contains one of the words (all without words). Prints failures in full, skipped
- * tests with their reason, and ends with the line `N passed, N failed`.
+ * `npm test [-- WORD ...]`: installs what is missing, builds, and runs with Node's own test runner
+ * every test file whose path contains one of the words (all without words). Prints failures in
+ * full, skipped tests with their reason, and ends with the line `N passed, N failed`.
  *
- * Compiled tests are looked up from their sources, so what an earlier build left in `dist` never runs.
- * With CI=true a skipped test counts as failed: the reasons for skipping do not exist there.
+ * Compiled tests are looked up from their sources, so what an earlier build left in `dist` never
+ * runs. With CI=true a skipped test counts as failed: the reasons for skipping do not exist there.
  */
 import { readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";

@@ -66,7 +66,8 @@ export function checkLineLength(sources: readonly SourceFile[]): Problem[] {
     .filter((s) => !isGenerated(s.path))
     .flatMap((source) =>
       source.lines.flatMap((text, i) => {
-        // A long URL or string cannot be broken without harm; what can be wrapped is prose and code.
+        // A long URL or string cannot be broken without harm; what can be wrapped is prose and
+        // code.
         if (text.length <= LINE_LIMIT || /https?:\/\/\S{60}/.test(text)) return [];
         const message = `line of ${text.length} columns, at most ${LINE_LIMIT}`;
         return [{ file: source.path, line: i + 1, message }];
@@ -90,7 +91,8 @@ export function checkBrandCasts(sources: readonly SourceFile[]): Problem[] {
     .filter((s) => isProduct(s) && !s.path.startsWith("src/units/") && !isGenerated(s.path))
     .flatMap((source) =>
       find(source, pattern, source.code).flatMap((line) => {
-        // Taking an element that an invariant says is there (`list[0] as Bdf`) only drops `undefined`.
+        // Taking an element that an invariant says is there (`list[0] as Bdf`) only drops
+        // `undefined`.
         if (/[\])]\s+as \w+/.test(source.lines[line - 1] ?? "")) return [];
         const message = "casts to a brand: use its constructor in src/units";
         return [{ file: source.path, line, message }];

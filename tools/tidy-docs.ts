@@ -1,4 +1,7 @@
-/** House rules about words: glossary, decisions, evidence sentences, and what has no place in a repository. */
+/**
+ * House rules about words: glossary, decisions, evidence sentences, and what has no place in a
+ * repository.
+ */
 import { brandNames } from "./tidy-code.js";
 import { isTest, type Problem, type SourceFile } from "./tidy-source.js";
 

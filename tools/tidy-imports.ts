@@ -1,8 +1,9 @@
 /**
  * Who imports whom: ranks, cycles, the form of a path.
  *
- * A file of the product imports from its own folder and from folders of a lower rank, never up. The compiler's
- * project references refuse the same; this check names the rule, and sees cycles inside one folder too.
+ * A file of the product imports from its own folder and from folders of a lower rank, never up. The
+ * compiler's project references refuse the same; this check names the rule, and sees cycles inside
+ * one folder too.
  */
 import { posix } from "node:path";
 import { isTest, lineAt, type Problem, type SourceFile } from "./tidy-source.js";

@@ -1,8 +1,10 @@
 /**
- * Source files as the house rules see them: lines, and the code with comments and strings blanked out.
+ * Source files as the house rules see them: lines, and the code with comments and strings blanked
+ * out.
  *
- * `code` has the same length and line breaks as `text`, so that positions agree. Blanking is lexical: it knows
- * comments, quotes, templates (with nested expressions) and regular expressions, not grammar.
+ * `code` has the same length and line breaks as `text`, so that positions agree. Blanking is
+ * lexical: it knows comments, quotes, templates (with nested expressions) and regular expressions,
+ * not grammar.
  */
 
 export interface SourceFile {

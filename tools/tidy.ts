@@ -1,8 +1,8 @@
 /**
  * The house rules that compiler and linter cannot hold, each with the story behind it.
  *
- * `test/tidy.test.ts` runs them all, one test a rule. A rule takes the repository's text files and returns what
- * breaks it; a message says what to do instead.
+ * `test/tidy.test.ts` runs them all, one test a rule. A rule takes the repository's text files and
+ * returns what breaks it; a message says what to do instead.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -105,7 +105,9 @@ const TOP = ["src", "test", "tools", "bench", "bin", "docs", "examples", ".ci", 
 const TEXT = /\.(?:[mc]?[jt]s|md|ya?ml|sh)$|^\.ci\/run$/;
 const SKIPPED = /^test\/fixtures\/|^examples\/captured-machine\/(?!README)|node_modules\//;
 
-/** The repository's own text files; captures, fixtures and built files are not the house's words. */
+/**
+ * The repository's own text files; captures, fixtures and built files are not the house's words.
+ */
 export function readRepository(): SourceFile[] {
   const found: SourceFile[] = [];
   const add = (path: string): void => {
