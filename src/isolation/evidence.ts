@@ -57,6 +57,7 @@ export const EVIDENCE_KINDS = {
   "capability-unknown": "the capture does not show whether it has the capability",
   "prefix-not-supported": "does not forward end-end TLP prefixes, which carry the PASID",
   "prefix-support-unknown": "the capture does not show whether it forwards end-end TLP prefixes",
+  "prefix-blocked": "blocks end-end TLP prefixes on their way up (Device Control 2)",
   "prefix-not-needed": "carries PASIDs without TLP prefixes",
   "path-acs-off":
     "lacks P2P Request Redirect or Upstream Forwarding, which PASID needs on the whole path",

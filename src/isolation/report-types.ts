@@ -40,7 +40,7 @@ export interface AliasSets {
 export interface Enlargement {
   /** The device-centric group. */
   readonly group: number;
-  /** Ids of the linux-7.2 groups that it merges, at least two, or one and functions without a group. */
+  /** Ids of the linux-7.2 groups that it merges, ascending, at least two. */
   readonly linuxGroups: readonly number[];
   /** The joins that Linux does not make, one fewer than the parts they merge. */
   readonly joins: readonly Join[];
@@ -73,7 +73,10 @@ export interface Eligibility {
   readonly because: readonly Evidence[];
 }
 
-/** Whether a user may be given the device, as far as its group's drivers and firmware go. */
+/**
+ * Whether the group can be given to a user: no function of it is bound to a kernel driver that does DMA, and
+ * firmware holds no memory of it that the kernel must keep mapped.
+ */
 export interface Viability {
   readonly ok: boolean | null;
   /** Functions of the group whose kernel driver does DMA. */
@@ -168,6 +171,8 @@ export interface Analysis {
   readonly deviceCentric: Partition;
   /** Device-centric groups larger than their linux-7.2 groups. */
   readonly enlargements: readonly Enlargement[];
+  /** By device-centric group: functions without a group that are wired to it all the same. */
+  readonly outsiders: ReadonlyMap<number, readonly Bdf[]>;
   readonly aliasSets: AliasSets;
   readonly p2p: P2pGraph;
   /** What the capture does not show, by device; sorted. */
