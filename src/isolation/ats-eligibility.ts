@@ -164,7 +164,17 @@ export function svaEligibility(
   addNeed(out, fn, "ATS", parts.ats, "sva-needs", CITE_SVA);
   addNeed(out, fn, "PRI", parts.pri, "sva-needs", CITE_SVA);
   addIommuFeature(out, fn, "SVA", context, true);
+  for (const part of [parts.pasid, parts.ats, parts.pri]) {
+    if (part.ok !== true) addOnce(out.notes, part.because, out.failed);
+  }
   return out.result(parts.pasid.width);
+}
+
+/** What stands in the way of the parts, told once each. */
+function addOnce(list: Evidence[], more: readonly Evidence[], already: readonly Evidence[]): void {
+  const same = (a: Evidence) => (b: Evidence) =>
+    a.kind === b.kind && a.at === b.at && a.capability === b.capability && a.detail === b.detail;
+  for (const e of more) if (!list.some(same(e)) && !already.some(same(e))) list.push(e);
 }
 
 /** A part that the answer rests on; what fails in it is told with the part itself. */

@@ -33,10 +33,7 @@ export interface EligibilityContext {
   ungrouped(fn: PciFunction): readonly Evidence[] | undefined;
 }
 
-/**
- * Bridges above, nearest first. The bridge above a root bus of a VMD domain is the VMD itself: what goes on
- * above it is the VMD's affair, so the walk ends there.
- */
+/** Bridges above, nearest first. A VMD domain has a root bus of its own, so the walk ends there. */
 export function bridgesAbove(fn: PciFunction): PciFunction[] {
   const out: PciFunction[] = [];
   for (let at = fn.upstreamBridge; at !== undefined; at = at.upstreamBridge) out.push(at);

@@ -8,8 +8,9 @@
  * version 1 or 2 has neither PASID nor ATS nor page requests. virtio-iommu (VIRTIO 1.3 § 5.13) has none of them.
  */
 import { type Fabric, type PciFunction, PortType } from "../pcie/index.js";
-import { DmarUnits, NearestAbove, resolveScope } from "./device-scope.js";
 import type { DmarTable, DmarUnit, HostFacts, IvrsUnit } from "./host-facts.js";
+import { type IommuScope, resolveScope } from "./iommu-scope.js";
+import { NearestAbove } from "./nearest-above.js";
 
 export type IommuFeature = "PASID" | "ATS" | "PRI" | "SVA";
 
@@ -52,34 +53,57 @@ const EFR_BITS: Readonly<Record<IommuFeature, { bit: bigint; name: string } | un
 export class IommuFeatures {
   readonly #facts: HostFacts;
   readonly #fabric: Fabric;
-  readonly #dmarUnits: DmarUnits | undefined;
+  readonly #scope: IommuScope;
+  /** By unit number, -1 for none: the answer is the same for all behind one unit. */
+  readonly #answers = new Map<IommuFeature, Map<number, FeatureAnswer>>();
   #atsPorts: NearestAbove<true> | undefined;
 
-  constructor(fabric: Fabric, facts: HostFacts) {
+  constructor(fabric: Fabric, facts: HostFacts, scope: IommuScope) {
     this.#facts = facts;
     this.#fabric = fabric;
-    this.#dmarUnits = facts.dmar === undefined ? undefined : new DmarUnits(fabric, facts.dmar);
+    this.#scope = scope;
   }
 
   /** `fn`: the function whose requests reach the unit (a VMD instead of its child). */
   feature(fn: PciFunction, feature: IommuFeature): FeatureAnswer {
-    const { dmar, ivrs, iort, viot } = this.#facts;
-    if (dmar !== undefined && this.#dmarUnits !== undefined) {
-      return fromDmar(dmar, this.#dmarUnits.of(fn), feature, this.#facts.commandLine);
+    const unit = this.#scope.unitOf(fn) ?? -1;
+    const known = this.#answers.get(feature) ?? new Map<number, FeatureAnswer>();
+    this.#answers.set(feature, known);
+    let answer = known.get(unit);
+    if (answer === undefined) {
+      answer = this.#ask(unit, feature);
+      known.set(unit, answer);
     }
-    if (ivrs !== undefined) return fromIvrs(ivrs.units, fn, feature);
-    if (iort !== undefined) return this.#fromIort(fn, feature);
-    if (viot !== undefined) return { has: false, detail: "virtio-iommu", cite: VIRTIO };
-    return { has: undefined, detail: "no firmware table captured", cite: VTD };
+    return answer;
+  }
+
+  #ask(unit: number, feature: IommuFeature): FeatureAnswer {
+    const { dmar, ivrs, commandLine } = this.#facts;
+    switch (this.#scope.table) {
+      case "dmar":
+        return fromDmar(dmar?.units ?? [], dmar?.units[unit], feature, commandLine);
+      case "ivrs":
+        return fromIvrs(ivrs?.units ?? [], ivrs?.units[unit], feature);
+      case "iort":
+        return this.#fromIort(unit, feature);
+      case "viot":
+        return { has: false, detail: "virtio-iommu", cite: VIRTIO };
+      default:
+        return { has: undefined, detail: "no firmware table captured", cite: VTD };
+    }
   }
 
   /** PASID bits that the unit or root complex takes; undefined when not known. */
   pasidBits(fn: PciFunction): number | undefined {
-    const ecap = this.#dmarUnits?.of(fn)?.ecap;
+    const unit = this.#scope.unitOf(fn);
+    if (unit === undefined) return undefined;
+    const { dmar, ivrs, iort } = this.#facts;
+    const { table } = this.#scope;
+    const ecap = table === "dmar" ? dmar?.units[unit]?.ecap : undefined;
     if (ecap !== undefined) return Number((ecap >> 35n) & 0x1fn) + 1;
-    const efr = ivrsUnitOf(this.#facts.ivrs?.units ?? [], fn)?.efr;
+    const efr = table === "ivrs" ? ivrs?.units[unit]?.efr : undefined;
     if (efr !== undefined) return Number((efr >> 32n) & 0x1fn) + 1;
-    const bits = this.#facts.iort?.rootComplexes.find((c) => c.segment === fn.segment)?.pasidBits;
+    const bits = table === "iort" ? iort?.rootComplexes[unit]?.pasidBits : undefined;
     return bits === undefined || bits === 0 ? undefined : bits;
   }
 
@@ -97,10 +121,10 @@ export class IommuFeatures {
     return this.#atsPorts.of(subject) === true;
   }
 
-  #fromIort(fn: PciFunction, feature: IommuFeature): FeatureAnswer {
-    const complex = this.#facts.iort?.rootComplexes.find((c) => c.segment === fn.segment);
-    const detail = `IORT root complex of segment ${fn.segment.toString(16)}`;
-    if (complex === undefined) return { has: undefined, detail, cite: IORT };
+  #fromIort(unit: number, feature: IommuFeature): FeatureAnswer {
+    const complex = this.#facts.iort?.rootComplexes[unit];
+    if (complex === undefined) return { has: undefined, detail: "no IORT mapping", cite: IORT };
+    const detail = `IORT root complex of segment ${complex.segment.toString(16)}`;
     if (complex.mappings.some((m) => m.to === "smmu")) {
       return { has: false, detail: `${detail}: SMMU before version 3`, cite: IORT };
     }
@@ -124,7 +148,7 @@ function listedPorts(fabric: Fabric, dmar: DmarTable): NearestAbove<true> {
 }
 
 function fromDmar(
-  dmar: DmarTable,
+  units: readonly DmarUnit[],
   unit: DmarUnit | undefined,
   feature: IommuFeature,
   commandLine: string | undefined,
@@ -146,7 +170,7 @@ function fromDmar(
   }
   const bits = ECAP_BITS[feature].map((b) => b.name).join(", ");
   const detail = `${name}: ECAP ${bits}`;
-  const others = dmar.units.filter((u) => (missingBits(u, feature)?.length ?? 0) > 0);
+  const others = units.filter((u) => (missingBits(u, feature)?.length ?? 0) > 0);
   if (others.length === 0) return { has: true, detail, cite: VTD };
   return { has: true, detail, cite: VTD, differs: others.map(unitName).join(", ") };
 }
@@ -161,19 +185,11 @@ function unitName(unit: DmarUnit): string {
   return `DMAR unit 0x${unit.registerBase.toString(16)}`;
 }
 
-function ivrsUnitOf(units: readonly IvrsUnit[], fn: PciFunction): IvrsUnit | undefined {
-  const { rid, segment } = fn;
-  return units.find(
-    (u) => u.segment === segment && u.covered.some((c) => c.first <= rid && rid <= c.last),
-  );
-}
-
 function fromIvrs(
   units: readonly IvrsUnit[],
-  fn: PciFunction,
+  unit: IvrsUnit | undefined,
   feature: IommuFeature,
 ): FeatureAnswer {
-  const unit = ivrsUnitOf(units, fn);
   if (unit === undefined) return { has: undefined, detail: "no IVRS unit covers it", cite: AMD };
   const name = `AMD-Vi 0x${unit.base.toString(16)}`;
   const want = EFR_BITS[feature];

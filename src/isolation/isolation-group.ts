@@ -52,18 +52,11 @@ export interface DeviceCentricGroups {
   readonly outsiders: ReadonlyMap<number, readonly Bdf[]>;
 }
 
-export const EDGE_KIND: Readonly<Record<TurnKind, EvidenceKind>> = {
+const EDGE_KIND: Readonly<Record<TurnKind, EvidenceKind>> = {
   switch: "switch-routes-peer",
   function: "function-routes-peer",
   root: "root-complex-routes-peer",
   bus: "bus-is-shared",
-};
-
-export const EDGE_CITE: Readonly<Record<TurnKind, string>> = {
-  switch: "PCIe 6 § 6.12.3",
-  function: "PCIe 6 § 6.12.1.2",
-  root: "PCIe 6 § 1.3.1",
-  bus: "PCI Local Bus 3.0 § 3.1",
 };
 
 const CITE_BELOW = "PCIe 6 § 2.2.4.1";
@@ -166,7 +159,7 @@ class Joining {
       const join: EdgeJoin = {
         a: source.port.bdf,
         b: target.port.bdf,
-        because: [edgeEvidence(turn, source, target), ...source.because],
+        because: edgeEvidence(turn, source, target),
         turn,
         source,
         target,
@@ -174,7 +167,8 @@ class Joining {
       this.#joins.push(join);
     }
     this.#joinBelow(source.port);
-    this.#joinBelow(target.port);
+    // The bridge above the place is reached in its own registers only.
+    if (target.port !== turn.bridge) this.#joinBelow(target.port);
   }
 
   #joinBelow(port: PciFunction): void {
@@ -225,15 +219,18 @@ class Joining {
   }
 }
 
-/** The edge as evidence: from the port where the request turns to the port it is handed to. */
-export function edgeEvidence(turn: P2pTurn, source: P2pSource, target: P2pTarget): Evidence {
-  return {
-    kind: EDGE_KIND[turn.kind],
+/** From the port where the request turns to the port it is handed to, then why it may turn there. */
+export function edgeEvidence(turn: P2pTurn, source: P2pSource, target: P2pTarget): Evidence[] {
+  const kind = EDGE_KIND[turn.kind];
+  const own = source.because.find((e) => e.kind === kind);
+  const edge: Evidence = {
+    kind,
     at: source.port.bdf,
     with: target.port.bdf,
     windows: target.windows,
-    cite: EDGE_CITE[turn.kind],
+    cite: own?.cite ?? "PCIe 6 § 2.2.4.1",
   };
+  return [edge, ...source.because.filter((e) => e !== own)];
 }
 
 /** `added`: the joins beyond Linux's own; each merged two parts that were apart until then. */

@@ -7,6 +7,7 @@ import type { Fabric, FunctionIds, PciFunction } from "../pcie/index.js";
 import type { Bdf, Rid, Span } from "../units/index.js";
 import type { Evidence, MissingFact } from "./evidence.js";
 import type { HostFacts } from "./host-facts.js";
+import type { LinuxGrouping } from "./linux-groups.js";
 import type { Certainty, P2pGraph, TurnKind } from "./p2p-graph-types.js";
 import type { Join, LinuxRuleSet, Partition, RuleSet } from "./partition.js";
 
@@ -166,6 +167,8 @@ export interface Analysis {
   readonly strict: boolean;
   /** The Linux rules that answer questions about the kernel: `rules`, or linux-7.2 for device-centric. */
   readonly linuxRules: LinuxRuleSet;
+  /** Groups, verdicts and scope under `linuxRules`. */
+  readonly linux: LinuxGrouping;
   /** The groups asked for. */
   readonly partition: Partition;
   readonly deviceCentric: Partition;
@@ -179,6 +182,7 @@ export interface Analysis {
   readonly unknown: readonly Unknown[];
   /** Groups of any rule set; kept. */
   partitionUnder(rules: RuleSet): Partition;
+  linuxUnder(rules: LinuxRuleSet): LinuxGrouping;
   requesterIds(device: Bdf): RequesterIdSet | undefined;
   /** Undefined for a function that is not in the fabric. */
   deviceReport(device: Bdf): DeviceReport | undefined;

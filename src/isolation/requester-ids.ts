@@ -16,40 +16,54 @@
  * Own numbers stay in the set behind a conventional bridge: a PCI-X bridge may keep them, and Linux maps them.
  * Cost: linear in functions plus the size of the answer; what lies above a bus is worked out once.
  */
-import { type Bus, type Fabric, type PciFunction, PortType } from "../pcie/index.js";
-import { bdfFromRid, makeRid, type Rid, ridOf, segmentOf } from "../units/index.js";
+import type { Bus, Fabric, PciFunction } from "../pcie/index.js";
+import { makeRid, type Rid } from "../units/index.js";
+import { type BridgeAlias, bridgeAlias, bridgeAliasEvidence, dmaAliasOf } from "./dma-alias.js";
 import type { Evidence } from "./evidence.js";
 import { ivrsAliasOf } from "./firmware-alias.js";
 import type { HostFacts } from "./host-facts.js";
+import type { LinuxRuleSet } from "./partition.js";
 import type { RequesterId, RequesterIdSet } from "./report-types.js";
+import { vmdDomains, vmdEvidence } from "./vmd-domains.js";
 
-/** How a bridge takes over requests from below; `end` also stops the walk. */
-export type BridgeAlias = "passes" | "as-itself" | "as-secondary" | "end";
-
-/** What tables of known devices add. The quirk data answers it; tests answer it by hand. */
+/** What tables of known devices add. {@link aliasKnowledge} asks the quirk data; tests answer by hand. */
 export interface AliasKnowledge {
   /** Extra device.function numbers on the function's own bus, with the row that says so. */
   extra(fn: PciFunction): {
-    readonly devFns: Iterable<number>;
-    readonly because: Evidence | undefined;
-    readonly unknown: Evidence | undefined;
+    readonly devFns: readonly number[];
+    readonly because: readonly Evidence[];
+    readonly unknown: readonly Evidence[];
   };
-  /** Undefined: no row, the bridge behaves as its type says. */
-  bridge(fn: PciFunction): { readonly alias: BridgeAlias; readonly because: Evidence } | undefined;
-  /** The function that sends in place of `fn`. */
-  realDmaDevice(fn: PciFunction): PciFunction | undefined;
+  bridge(fn: PciFunction): BridgeAlias;
+  /** The function that sends in place of `fn`; undefined: it sends itself. */
+  realDmaDevice(
+    fn: PciFunction,
+  ): { readonly sender: PciFunction; readonly because: Evidence } | undefined;
 }
 
-export const NO_ALIAS_KNOWLEDGE: AliasKnowledge = {
-  extra: () => ({ devFns: [], because: undefined, unknown: undefined }),
-  bridge: () => undefined,
-  realDmaDevice: () => undefined,
-};
+/** The quirk data under one rule set. */
+export function aliasKnowledge(fabric: Fabric, rules: LinuxRuleSet): AliasKnowledge {
+  const owners = vmdDomains(fabric, rules);
+  return {
+    extra(fn) {
+      const { devFns, because, unknown } = dmaAliasOf(fn, rules);
+      if (!unknown) return { devFns, because, unknown: [] };
+      const open = because.filter((e) => e.kind !== "alias-quirk");
+      const unnamed: Evidence = { kind: "quirk-not-tested", at: fn.bdf, cite: CITE_QUIRK };
+      return { devFns, because, unknown: open.length > 0 ? open : [unnamed] };
+    },
+    bridge: (fn) => bridgeAlias(fn, rules),
+    realDmaDevice(fn) {
+      const owner = owners.get(fn.segment);
+      if (owner?.vmd === undefined) return undefined;
+      return { sender: owner.vmd, because: vmdEvidence(fn, owner) };
+    },
+  };
+}
 
-export const CITE_BRIDGE = "PCIe to PCI/PCI-X Bridge 1.0 § 2.3";
-export const CITE_CONVENTIONAL = "PCI-to-PCI Bridge 1.2 § 4";
-export const CITE_PHANTOM = "PCIe 6 § 2.2.6.2";
-export const CITE_VMD = "Linux drivers/pci/controller/vmd.c: real DMA device";
+const CITE_BRIDGE = "PCIe to PCI Bridge 1.0 § 2.3";
+const CITE_PHANTOM = "PCIe 6 § 2.2.6.2";
+const CITE_QUIRK = "Linux PCI quirks, DMA alias rows";
 
 /** The part of a set that everything on one bus shares. */
 interface Above {
@@ -81,20 +95,18 @@ export class RequesterIds {
   }
 
   #compute(fn: PciFunction): RequesterIdSet {
-    const sender = this.#known.realDmaDevice(fn) ?? fn;
-    const why: Evidence | undefined =
-      sender === fn
-        ? undefined
-        : { kind: "alias-vmd", at: fn.bdf, with: sender.bdf, cite: CITE_VMD };
+    const real = this.#known.realDmaDevice(fn);
+    const sender = real?.sender ?? fn;
     const out = new IdList(sender.segment);
-    out.add(sender.rid, why);
+    out.add(sender.rid, real?.because);
     const extra = this.#known.extra(sender);
     for (const devFn of extra.devFns) {
-      out.add(makeRid(sender.busNumber * 256 + devFn), extra.because);
+      const rid = makeRid(sender.busNumber * 256 + devFn);
+      out.add(rid, extra.because.find((e) => e.rid === rid) ?? extra.because.find(isForMany));
     }
     const alias = ivrsAliasOf(this.#facts.ivrs, sender.segment, sender.rid);
     if (alias !== undefined) out.add(alias.rid, { ...alias.because, at: sender.bdf });
-    const unknown: Evidence[] = extra.unknown === undefined ? [] : [extra.unknown];
+    const unknown = [...extra.unknown];
     addPhantoms(sender, out, unknown);
     const above = this.#aboveOf(sender.bus);
     for (const id of above.ids) out.add(id.rid, id.because);
@@ -119,49 +131,21 @@ export class RequesterIds {
   #oneStep(bus: Bus): Above {
     const bridge = bus.bridge;
     if (bridge === undefined) return NOTHING;
-    const step = this.#aliasOf(bridge);
-    if (step.alias === "end") return NOTHING;
+    const effect = this.#known.bridge(bridge);
+    if (effect === "end") return NOTHING;
     const rest = this.#above.get(bridge.bus) ?? NOTHING;
-    if (step.unknown !== undefined) {
-      return { ids: rest.ids, unknown: [step.unknown, ...rest.unknown] };
+    if (effect === "pass") return rest;
+    if (effect === "unknown") {
+      const open: Evidence = { kind: "alias-unknown", at: bridge.bdf, cite: CITE_BRIDGE };
+      return { ids: rest.ids, unknown: [open, ...rest.unknown] };
     }
-    if (step.alias === "passes") return rest;
-    const rid =
-      step.alias === "as-itself" ? bridge.rid : makeRid((bridge.secondaryBus ?? bus).number * 256);
-    const because: Evidence = { kind: "alias-bridge", at: bridge.bdf, rid, ...step.why };
+    const because = bridgeAliasEvidence(bridge, effect);
+    const rid = because.rid ?? bridge.rid;
     return { ids: [{ segment: bridge.segment, rid, because }, ...rest.ids], unknown: rest.unknown };
   }
-
-  #aliasOf(bridge: PciFunction): {
-    alias: BridgeAlias;
-    why: { cite: string; quirk?: string | undefined };
-    unknown?: Evidence;
-  } {
-    const known = this.#known.bridge(bridge);
-    if (known !== undefined) {
-      return { alias: known.alias, why: { cite: known.because.cite, quirk: known.because.quirk } };
-    }
-    const why = { cite: bridge.isPcie === true ? CITE_BRIDGE : CITE_CONVENTIONAL };
-    if (bridge.isPcie === undefined) {
-      const unknown: Evidence = {
-        kind: "alias-unknown",
-        at: bridge.bdf,
-        detail: "bridge type",
-        cite: CITE_BRIDGE,
-      };
-      return { alias: "passes", why, unknown };
-    }
-    return { alias: bridgeAliasByType(bridge), why };
-  }
 }
 
-/** What a bridge of known type does to the requester IDs of what is below. */
-export function bridgeAliasByType(bridge: PciFunction): BridgeAlias {
-  if (bridge.isPcie === false) return "as-itself";
-  if (bridge.portType === PortType.PcieToPciBridge) return "as-secondary";
-  if (bridge.portType === PortType.PciToPcieBridge) return "as-itself";
-  return "passes";
-}
+const isForMany = (e: Evidence): boolean => e.kind === "alias-quirk" && e.rid === undefined;
 
 /** Function numbers that the device may borrow: those with other top bits, as long as nobody has them. */
 export function phantomRids(fn: PciFunction): Rid[] {
@@ -215,17 +199,7 @@ class IdList {
   }
 }
 
-/** The function that answers to a requester ID, if it is present. */
-export function functionOfRequester(fabric: Fabric, id: RequesterId): PciFunction | undefined {
-  return fabric.function(bdfFromRid(id.segment, id.rid));
-}
-
 /** A number unique over segments, for tables keyed by requester. */
 export function requesterKey(id: RequesterId): number {
   return id.segment * 65536 + id.rid;
-}
-
-/** A function's own requester key. */
-export function ownKey(fn: PciFunction): number {
-  return segmentOf(fn.bdf) * 65536 + ridOf(fn.bdf);
 }
