@@ -38,11 +38,7 @@ import { vmdDomains } from "./vmd-domains.js";
 
 const BASELINE: LinuxRuleSet = "linux-7.2";
 
-export function analyse(
-  fabric: Fabric,
-  facts: HostFacts,
-  options: AnalysisOptions = {},
-): Analysis {
+export function analyse(fabric: Fabric, facts: HostFacts, options: AnalysisOptions = {}): Analysis {
   return new HostAnalysis(fabric, facts, options);
 }
 
@@ -136,10 +132,7 @@ class HostAnalysis implements Analysis {
   }
 
   #ids(): RequesterIds {
-    this.#requesters ??= new RequesterIds(
-      this.facts,
-      aliasKnowledge(this.fabric, this.linuxRules),
-    );
+    this.#requesters ??= new RequesterIds(this.facts, aliasKnowledge(this.fabric, this.linuxRules));
     return this.#requesters;
   }
 

@@ -102,7 +102,8 @@ export class ReservedMemory {
       if (!region.unity && !region.exclusion) continue;
       if (region.kind !== "all" && region.segment !== fn.segment) continue;
       const inside = region.first <= fn.rid && fn.rid <= region.last;
-      const hit = region.kind === "all" || (region.kind === "one" ? region.first === fn.rid : inside);
+      const hit =
+        region.kind === "all" || (region.kind === "one" ? region.first === fn.rid : inside);
       if (!hit) continue;
       const kind = region.unity ? "unity-map" : "exclusion";
       out.push({ span: region.span, kind, relaxable: false, cite: CITE_IVMD });
