@@ -8,6 +8,7 @@ import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
 import { type AcsJudge, GROUP_REQUEST } from "./acs-test.js";
 import { aliasSets } from "./alias-set.js";
+import { EdgeProver } from "./edge-proof.js";
 import type { EligibilityContext } from "./eligibility-context.js";
 import type { Evidence, MissingFact } from "./evidence.js";
 import { untrustedOf } from "./exposure.js";
@@ -18,7 +19,7 @@ import { type LinuxGrouping, linuxGroups } from "./linux-groups.js";
 import { buildP2pGraph } from "./p2p-graph.js";
 import { type P2pReach, reachesOf } from "./p2p-graph-reach.js";
 import type { P2pGraph } from "./p2p-graph-types.js";
-import type { LinuxRuleSet, Partition, RuleSet } from "./partition.js";
+import type { Join, LinuxRuleSet, Partition, RuleSet } from "./partition.js";
 import { atsOff, pasidWithoutPrefix } from "./quirks.js";
 import { joinsByMember, type ReportSources, reportOf } from "./report.js";
 import type {
@@ -26,6 +27,7 @@ import type {
   Analysis,
   AnalysisOptions,
   DeviceReport,
+  EdgeProof,
   Reach,
   RequesterIdSet,
   Unknown,
@@ -49,12 +51,13 @@ class HostAnalysis implements Analysis {
   readonly strict: boolean;
   readonly linuxRules: LinuxRuleSet;
   readonly #linux = new Map<LinuxRuleSet, LinuxGrouping>();
-  #requesters: RequesterIds | undefined;
-  #aliasSets: AliasSets | undefined;
+  readonly #requesters = new Map<LinuxRuleSet, RequesterIds>();
+  readonly #aliasSets = new Map<LinuxRuleSet, AliasSets>();
   #p2p: P2pGraph | undefined;
   #deviceCentric: DeviceCentricGroups | undefined;
   #unknown: readonly Unknown[] | undefined;
   #sources: ReportSources | undefined;
+  #prover: EdgeProver | undefined;
 
   constructor(fabric: Fabric, facts: HostFacts, options: AnalysisOptions) {
     this.fabric = fabric;
@@ -85,13 +88,12 @@ class HostAnalysis implements Analysis {
   }
 
   get aliasSets(): AliasSets {
-    this.#aliasSets ??= aliasSets(this.fabric, this.#ids(), this.facts);
-    return this.#aliasSets;
+    return this.#aliasSetsUnder(this.linuxRules);
   }
 
   get p2p(): P2pGraph {
     this.#p2p ??= buildP2pGraph(this.fabric, {
-      effectiveAcs: (fn) => effectiveAcs(fn, this.linux.judge),
+      effectiveAcs: (fn) => this.#effectiveAcs(fn),
     });
     return this.#p2p;
   }
@@ -131,16 +133,39 @@ class HostAnalysis implements Analysis {
     for (const fn of this.fabric.functions) yield reportOf(fn, this.#sources);
   }
 
-  #ids(): RequesterIds {
-    this.#requesters ??= new RequesterIds(this.facts, aliasKnowledge(this.fabric, this.linuxRules));
-    return this.#requesters;
+  proofOf(join: Join): EdgeProof | undefined {
+    this.#prover ??= new EdgeProver(this.fabric, this.p2p, (fn) => this.#effectiveAcs(fn));
+    return this.#prover.proofOf(join);
+  }
+
+  /** By linux-7.2 whatever rules are asked for: what hardware does has no kernel version. */
+  #effectiveAcs(fn: PciFunction) {
+    return effectiveAcs(fn, this.linuxUnder(BASELINE).judge);
+  }
+
+  #ids(rules = this.linuxRules): RequesterIds {
+    let ids = this.#requesters.get(rules);
+    if (ids === undefined) {
+      ids = new RequesterIds(this.facts, aliasKnowledge(this.fabric, rules));
+      this.#requesters.set(rules, ids);
+    }
+    return ids;
+  }
+
+  #aliasSetsUnder(rules: LinuxRuleSet): AliasSets {
+    let sets = this.#aliasSets.get(rules);
+    if (sets === undefined) {
+      sets = aliasSets(this.fabric, this.#ids(rules), this.facts);
+      this.#aliasSets.set(rules, sets);
+    }
+    return sets;
   }
 
   #groups(): DeviceCentricGroups {
     this.#deviceCentric ??= deviceCentricGroups({
       fabric: this.fabric,
       linux: this.linuxUnder(BASELINE),
-      aliases: this.aliasSets,
+      aliases: this.#aliasSetsUnder(BASELINE),
       p2p: this.p2p,
       strict: this.strict,
     });

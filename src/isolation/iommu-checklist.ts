@@ -102,7 +102,8 @@ function checkOptions(facts: HostFacts, cite: string): IommuCheck {
   const { commandLine } = facts;
   const on = (commandLine ?? "").split(/\s+/).find((w) => /^intel_iommu=(?:\S*,)?on\b/.test(w));
   if (on !== undefined) return { check: "options", state: "good", detail: on, cite };
-  const needsNone = facts.ivrs !== undefined || facts.iort !== undefined || facts.viot !== undefined;
+  const needsNone =
+    facts.ivrs !== undefined || facts.iort !== undefined || facts.viot !== undefined;
   if (commandLine !== undefined && needsNone) return { check: "options", state: "good", cite };
   return { check: "options", state: "unknown", detail: "intel_iommu=on", cite };
 }

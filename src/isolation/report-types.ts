@@ -3,7 +3,7 @@
  *
  * Every answer carries the evidence for it. Values are `true`, `false` or `null` = the capture cannot tell.
  */
-import type { Fabric, FunctionIds, PciFunction } from "../pcie/index.js";
+import type { Fabric, FunctionIds, PciFunction, Route } from "../pcie/index.js";
 import type { Bdf, Rid, Span } from "../units/index.js";
 import type { Evidence, MissingFact } from "./evidence.js";
 import type { HostFacts } from "./host-facts.js";
@@ -49,12 +49,14 @@ export interface Enlargement {
   readonly because: readonly Evidence[];
 }
 
-/** A request that shows a join: from a function of one side to an address of the other. */
+/** A request that shows a join: from a function of one side to an address of the other, and its route. */
 export interface EdgeProof {
   readonly join: Join;
   readonly from: PciFunction;
   readonly to: PciFunction;
   readonly address: bigint;
+  /** Ends at `to` without having met the translation agent. */
+  readonly route: Route;
 }
 
 export interface MustShare {
@@ -184,6 +186,8 @@ export interface Analysis {
   partitionUnder(rules: RuleSet): Partition;
   linuxUnder(rules: LinuxRuleSet): LinuxGrouping;
   requesterIds(device: Bdf): RequesterIdSet | undefined;
+  /** A transaction that shows a join of the device-centric groups; undefined where none can be shown. */
+  proofOf(join: Join): EdgeProof | undefined;
   /** Undefined for a function that is not in the fabric. */
   deviceReport(device: Bdf): DeviceReport | undefined;
   /** In the fabric's order. */
