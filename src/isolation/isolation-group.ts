@@ -125,7 +125,7 @@ class Joining {
   addTurn(turn: P2pTurn): void {
     let sources: P2pSource[] = [...turn.sources];
     let targets: P2pTarget[] = [...turn.targets];
-    for (let seed = sources.pop(); seed !== undefined; seed = sources.pop()) {
+    for (let seed = sources.shift(); seed !== undefined; seed = sources.shift()) {
       const queue: (P2pSource | P2pTarget)[] = [seed];
       for (let i = 0; i < queue.length; i++) {
         const here = queue[i] as P2pSource | P2pTarget;
