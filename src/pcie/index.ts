@@ -17,6 +17,7 @@ export * from "./capability/sriov.js";
 export * from "./config-registers.js";
 export type { ConfigEffect } from "./config-registers-rule.js";
 export * from "./config-space.js";
+export * from "./completion.js";
 export * from "./decoder.js";
 export * from "./describe.js";
 export * from "./fabric.js";

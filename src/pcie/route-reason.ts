@@ -236,6 +236,62 @@ export const ROUTE_REASONS = {
     states: "forwarded by the window, but nobody below claims the address",
     cite: "PCIe 6 § 2.3.1",
   },
+  // Completions, routed by ID.
+  "completion-issued": {
+    decision: "issue",
+    states: "answers the request",
+    cite: "PCIe 6 § 2.2.9",
+  },
+  "completion-bridge": {
+    decision: "up",
+    states: "answers for the conventional bus below it",
+    cite: EXPRESS_BRIDGE,
+  },
+  "completion-peer": {
+    decision: "peer",
+    states: "the requester's bus is below a peer: the completion goes there directly",
+    cite: "PCIe 6 § 2.2.4.2, § 6.12.1",
+  },
+  "completion-relaxed": {
+    decision: "peer",
+    states: "Completion Redirect spares completions with Relaxed Ordering",
+    cite: "PCIe 6 § 6.12.1",
+  },
+  "completion-redirected": {
+    decision: "up",
+    states: "a peer is the requester, but P2P Completion Redirect sends the completion up",
+    cite: "PCIe 6 § 6.12.1",
+  },
+  "completion-up": {
+    decision: "up",
+    states: "the requester's bus is not below a peer here",
+    cite: "PCIe 6 § 2.2.4.2",
+  },
+  "completion-own-egress": {
+    decision: "stop",
+    states: "the requester's bus is below this very port, and nothing forwards the completion",
+    cite: ACS_PORT,
+  },
+  "completion-root": {
+    decision: "down",
+    states: "the root complex sends it down to the requester's bus",
+    cite: "PCIe 6 § 2.2.4.2",
+  },
+  "id-below": {
+    decision: "down",
+    states: "the requester's bus is below",
+    cite: "PCIe 6 § 2.2.4.2",
+  },
+  "id-matches": {
+    decision: "deliver",
+    states: "is the requester",
+    cite: "PCIe 6 § 2.2.9",
+  },
+  "completion-unexpected": {
+    decision: "stop",
+    states: "no function here has the requester's ID",
+    cite: "PCIe 6 § 2.3.2",
+  },
 } as const satisfies Readonly<Record<string, ReasonRow>>;
 
 export type RouteReason = keyof typeof ROUTE_REASONS;

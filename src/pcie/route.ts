@@ -183,15 +183,27 @@ export function readHops(model: RouteModel, walk: RouteWalk): RouteHop[] {
   for (let i = 0; i < walk.hopCount * HOP_SIZE; i += HOP_SIZE) {
     const [fn = 0, domain = 0, reason = 0, bits = 0, unknown = 0] = walk.hops.subarray(i);
     const kind = REASON_KINDS[reason] as RouteReason;
-    const { decision, cite } = ROUTE_REASONS[kind];
-    out.push({
-      at: model.functions[fn] as PciFunction,
-      bus: model.buses[domain] as Bus,
-      decision,
-      reason: { kind, cite },
-      bits: acsBitNames(bits),
-      unknown: unknown !== 0,
-    });
+    out.push(makeHop(model, fn, domain, kind, bits, unknown !== 0));
   }
   return out;
+}
+
+/** A hop from its parts: indices of function and domain, and a word of ACS bits. */
+export function makeHop(
+  model: RouteModel,
+  fn: number,
+  domain: number,
+  kind: RouteReason,
+  bits: number,
+  unknown: boolean,
+): RouteHop {
+  const { decision, cite } = ROUTE_REASONS[kind];
+  return {
+    at: model.functions[fn] as PciFunction,
+    bus: model.buses[domain] as Bus,
+    decision,
+    reason: { kind, cite },
+    bits: acsBitNames(bits),
+    unknown,
+  };
 }
