@@ -4,9 +4,10 @@
  * usage: node dist/tools/gen-device-names.js [--check]
  *        node dist/tools/gen-device-names.js --from EDITION=FILE ...     newest edition first
  *
- * The first form makes the table from data/pci-names.txt and the ids in data/pci-quirks.json; `--check` only
- * compares. The second first makes data/pci-names.txt from several editions of pci.ids: all vendors, devices
- * and classes, an id once for each name it had. Subsystems are left out.
+ * The first form makes the table from data/pci-names.txt and the ids in data/pci-quirks.json;
+ * `--check` only compares. The second first makes data/pci-names.txt from several editions of
+ * pci.ids: all vendors, devices and classes, an id once for each name it had. Subsystems are left
+ * out.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -92,7 +93,10 @@ function merge(editions: readonly string[]): void {
   writeFileSync(NAMES, head.join("\n") + write(names));
 }
 
-/** Vendor → the device ids the quirk data asks about; those without a vendor stand under {@link ANY}. */
+/**
+ * Vendor → the device ids the quirk data asks about; those without a vendor stand under {@link
+ * ANY}.
+ */
 type Wanted = Map<number, Set<number>>;
 const ANY = -1;
 
@@ -118,7 +122,10 @@ function collect(value: unknown, key: string, into: Wanted): void {
   }
 }
 
-/** The entries the quirk data asks about, and every other id of the same vendor with one of their names. */
+/**
+ * The entries the quirk data asks about, and every other id of the same vendor with one of their
+ * names.
+ */
 function select(all: Names, wanted: Wanted): Names {
   const out: Names = { vendors: new Map(), classes: all.classes };
   for (const [id, vendor] of all.vendors) {

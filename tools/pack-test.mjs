@@ -1,6 +1,6 @@
 /**
- * The package as a stranger gets it: packs it, installs the tarball into an empty folder, compiles the example
- * against its types, runs the example and the command from there.
+ * The package as a stranger gets it: packs it, installs the tarball into an empty folder, compiles
+ * the example against its types, runs the example and the command from there.
  *
  * Needs a built tree and the registry (or npm's cache) for the package's own dependencies.
  */
@@ -11,7 +11,8 @@ import { join } from "node:path";
 import { ROOT } from "./setup.mjs";
 
 const EXAMPLE = join(ROOT, "examples", "as-a-library");
-const UNWANTED = /\.test\.|\.tsbuildinfo$|\.map$|^dist\/(?:test|tools|bench)\/|^(?:src|test|tools)\//;
+const UNWANTED =
+  /\.test\.|\.tsbuildinfo$|\.map$|^dist\/(?:test|tools|bench)\/|^(?:src|test|tools)\//;
 
 let passed = 0;
 let failed = 0;

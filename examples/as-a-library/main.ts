@@ -3,7 +3,7 @@
  *
  * Builds the fabric from a plan, as a test of a virtual machine monitor or a driver would.
  */
-import { linuxGroups } from "ioasis/isolation";
+import { analyse, type Partition } from "ioasis/isolation";
 import { buildFabric, describeFunction, memoryRequest, PortType, routeMemory } from "ioasis/pcie";
 import { layOut, type PlannedFunction } from "ioasis/platform";
 import { formatBdf, formatSpan, parseBdf } from "ioasis/units";
@@ -39,10 +39,16 @@ const rootPort: PlannedFunction = {
 const { functions } = layOut([{ segment: 0, functions: [rootPort] }]);
 const fabric = buildFabric({ functions: functions.map((f) => describeFunction(f.spec)) });
 
-const groups = linuxGroups(fabric, { iommuInUse: true }, "linux-7.2");
-groups.groups.forEach((members, id) => {
-  console.log(`group ${id}: ${members.map(formatBdf).join(" ")}`);
-});
+const analysis = analyse(fabric, { iommuInUse: true }, { rules: "linux-7.2" });
+print(analysis.partition);
+print(analysis.deviceCentric);
+
+function print({ rules, groups }: Partition) {
+  console.log(rules);
+  groups.forEach((members, id) => {
+    console.log(`  group ${id}: ${members.map(formatBdf).join(" ")}`);
+  });
+}
 
 function find(address: string) {
   const bdf = parseBdf(address);
