@@ -38,14 +38,16 @@ export function draftFunction(
   out: RegisterWriter,
   place: InputPlace,
   names: readonly NameTable[],
+  listsComplete = false,
 ): Draft {
   const { header, properties } = block;
+  dropSilentDump(block);
   out.reset();
   const layout = layoutOf(block, names);
   const identity = identify(block, names);
-  const bars = layout === undefined ? [] : putDecoded(out, block, layout);
+  const bars = layout === undefined ? hintsOnly(block) : putDecoded(out, block, layout);
   putIds(out, identity.ids, layout);
-  const extent = extentOf(block);
+  const extent = extentOf(block, listsComplete);
   const dump = trimDump(block);
   const text = dump === undefined ? out.build(extent) : undefined;
   const config = text?.config ?? overlay(out, block, dump ?? EMPTY, extent);
@@ -149,7 +151,6 @@ function identify(block: FunctionBlock, names: readonly NameTable[]): Identity {
         ? [undefined, undefined]
         : (readIds(subsystem) ?? resolveSubsystem(subsystem, match, names));
   const classId = classIdOf(block, names);
-  const verbose = properties.has("Control") || properties.has("Flags");
   const hex = block.hexLength >= 64 ? block.hex : undefined;
   const fromHex = hex !== undefined && !(hex[0] === 0xff && hex[1] === 0xff);
   const ids = fromHex
@@ -160,8 +161,7 @@ function identify(block: FunctionBlock, names: readonly NameTable[]): Identity {
         subVendor: sub[0],
         subDevice: sub[1],
         revision: block.dead ? undefined : (header.revision ?? (block.decoded ? 0 : undefined)),
-        classCode:
-          classId === undefined ? undefined : classId * 256 + (header.progIf ?? (verbose ? 0 : 0)),
+        classCode: classId === undefined ? undefined : classId * 256 + (header.progIf ?? 0),
       });
   const idsFrom: Identity["idsFrom"] = fromHex
     ? "hex"
@@ -264,6 +264,17 @@ function putBars(out: RegisterWriter, block: FunctionBlock, layout: number): Bar
   return hints;
 }
 
+/** Where the operating system put the regions of a function that does not answer. */
+function hintsOnly(block: FunctionBlock): BarHint[] {
+  const hints: BarHint[] = [];
+  for (const line of block.regions) {
+    const region = readRegion(line);
+    if (region?.index === undefined || region.index > 5) continue;
+    hints.push({ index: region.index, ...withoutUndefined(region.hint) });
+  }
+  return hints;
+}
+
 function putEmptyBar(out: RegisterWriter, index: number, hints: readonly BarHint[]): void {
   const taken = hints.some(
     (h) => h.index === index || (h.index === index - 1 && h.kind === "memory64"),
@@ -272,7 +283,7 @@ function putEmptyBar(out: RegisterWriter, index: number, hints: readonly BarHint
 }
 
 /** How far the text reaches; the hex dump may reach further. */
-function extentOf(block: FunctionBlock): ConfigExtent {
+function extentOf(block: FunctionBlock, listsComplete: boolean): ConfigExtent {
   if (block.dead) return 0;
   const { properties, capabilities } = block;
   if (!properties.has("Control") && !properties.has("Flags")) {
@@ -280,8 +291,24 @@ function extentOf(block: FunctionBlock): ConfigExtent {
   }
   if (block.denied) return 64;
   if (capabilities.length > 0) return CONFIG_SIZE;
-  // A list that the status bit announces and the text does not show was cut off.
-  return properties.get("Status")?.includes("Cap+") === true ? 64 : 256;
+  // A list that the status bit announces and the text does not show was cut off, or has no entry.
+  return missesList(block) && !listsComplete ? 64 : 256;
+}
+
+/** The status bit announces a capability list of which the text shows nothing. */
+export function missesList(block: FunctionBlock): boolean {
+  if (block.denied || block.capabilities.length > 0) return false;
+  return block.properties.get("Status")?.includes("Cap+") === true;
+}
+
+/** A function that does not answer (powered down) reads as ff throughout; such a dump says nothing. */
+function dropSilentDump(block: FunctionBlock): void {
+  const { hex, hexLength } = block;
+  if (hex === undefined || hexLength < 64) return;
+  for (let i = 0; i < 64; i++) if (hex[i] !== 0xff) return;
+  block.dead = true;
+  block.hex = undefined;
+  block.hexLength = 0;
 }
 
 function groupOf(properties: ReadonlyMap<string, string>): number | undefined {

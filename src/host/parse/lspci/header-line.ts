@@ -49,7 +49,7 @@ export function readHeaderLine(line: string): HeaderLine | undefined {
   const title = rest.slice(0, colon);
   const number = CLASS_NUMBER.exec(title);
   const named = number === null ? CLASS.exec(title) : null;
-  if (number === null && (named === null || !/^[A-Z]/.test(title))) return undefined;
+  if (number === null && (named === null || !/^(?:[A-Z]|3D )/.test(title))) return undefined;
   const classId = number?.[1] ?? named?.[2];
   const tail = splitTail(rest.slice(colon + 1).trim());
   const ids = IDS.exec(tail.name);

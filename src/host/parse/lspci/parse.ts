@@ -12,7 +12,7 @@ import { builtInNames } from "../names-built-in.js";
 import type { TextLines } from "../text.js";
 import type { FunctionBlock } from "./block.js";
 import { eachBlock } from "./blocks.js";
-import { type Draft, draftFunction, withoutUndefined } from "./function-from-block.js";
+import { type Draft, draftFunction, missesList, withoutUndefined } from "./function-from-block.js";
 import { readMachineBlocks } from "./machine.js";
 import { RegisterWriter } from "./registers.js";
 
@@ -38,7 +38,37 @@ export function parseLspci(text: TextLines, options: LspciOptions = {}): Capture
   eachBlock(text, take);
   for (const block of readMachineBlocks(text)) take(block);
   if (drafts.size === 0) return [];
+  completeLists(drafts, writer, names);
+  noteSilent(drafts, text, notes);
   return [partOf([...drafts.values()], text, notes)];
+}
+
+/**
+ * Where lists are shown (the capture was made by root), a list that is announced and not shown has no entry;
+ * only the last function may have been cut off.
+ */
+function completeLists(
+  drafts: Map<Bdf, Draft>,
+  writer: RegisterWriter,
+  names: readonly NameTable[],
+): void {
+  const all = [...drafts];
+  if (!all.some(([, d]) => d.block.capabilities.length > 0)) return;
+  for (const [bdf, draft] of all.slice(0, -1)) {
+    if (!missesList(draft.block) || draft.block.hexLength > 0) continue;
+    drafts.set(bdf, draftFunction(draft.block, writer, draft.captured.place, names, true));
+  }
+}
+
+function noteSilent(drafts: ReadonlyMap<Bdf, Draft>, text: TextLines, notes: Note[]): void {
+  for (const { block, captured } of drafts.values()) {
+    if (!block.dead) continue;
+    notes.push({
+      severity: "info",
+      text: `${formatBdf(captured.bdf)} did not answer (all registers read ff): powered down or gone`,
+      place: text.place(block.index),
+    });
+  }
 }
 
 function partOf(drafts: readonly Draft[], text: TextLines, notes: readonly Note[]): CapturePart {
