@@ -17,6 +17,45 @@ export interface HostFacts {
   readonly ivrs?: IvrsTable | undefined;
   readonly iort?: IortTable | undefined;
   readonly viot?: ViotTable | undefined;
+  /** ACPI table signatures that the capture shows to exist, whether or not it has their contents. */
+  readonly acpiTables?: AcpiTableList | undefined;
+  /** IOMMU units as a log or /sys/class/iommu shows them; absent when nothing tells, empty = none active. */
+  readonly iommus?: readonly SeenIommu[] | undefined;
+  /** RMRR ranges that a log lists; which devices they belong to only the table tells. */
+  readonly loggedReserved?: readonly Span[] | undefined;
+  /** Domains whose devices send as one function (Intel VMD), when the capture pairs them. */
+  readonly childDomains?: readonly ChildDomain[] | undefined;
+}
+
+export interface AcpiTableList {
+  readonly present: readonly string[];
+  /** The list is complete: a signature that is not in it does not exist on the host. */
+  readonly complete: boolean;
+}
+
+/** One IOMMU unit as the running kernel names it. */
+export interface SeenIommu {
+  readonly kind: "vt-d" | "amd-vi" | "smmu" | "smmuv3" | "virtio" | "riscv" | "other";
+  /** `dmar0`, `ivhd0`, `smmu3.0x…`. */
+  readonly name?: string | undefined;
+  /** The unit's own PCI function (AMD-Vi, virtio). */
+  readonly at?: Bdf | undefined;
+  readonly registerBase?: bigint | undefined;
+  /** VT-d: the unit takes every device of its segment that no other unit names. */
+  readonly includeAll?: boolean | undefined;
+  /** VT-d capability and extended capability registers; VT-d 5.0 § 11.4.2, § 11.4.3. */
+  readonly cap?: bigint | undefined;
+  readonly ecap?: bigint | undefined;
+  /** AMD-Vi extended feature registers; AMD I/O Virtualization 3.10 § 3.4.11. */
+  readonly efr?: bigint | undefined;
+  readonly efr2?: bigint | undefined;
+  /** Devices that the running kernel attached to this unit. */
+  readonly devices?: readonly Bdf[] | undefined;
+}
+
+export interface ChildDomain {
+  readonly segment: number;
+  readonly owner: Bdf;
 }
 
 /** A path from a bus through bridges: bus, then device and function of each hop. */
@@ -34,6 +73,10 @@ export interface DmarTable {
   readonly units: readonly DmarUnit[];
   readonly reserved: readonly RmrrRegion[];
   readonly ats: readonly AtsrScope[];
+  /** Root-complex integrated devices with ATS (SATC), § 8.8. */
+  readonly integratedAts?: readonly AtsrScope[] | undefined;
+  /** Names of ACPI devices (ANDD), § 8.7. */
+  readonly namespaceDevices?: readonly { readonly id: number; readonly name: string }[] | undefined;
 }
 
 export interface DmarUnit {
@@ -77,8 +120,9 @@ export interface IvrsUnit {
     readonly last: number;
     readonly alias: number;
   }[];
-  /** Extended feature register image when the table has it. */
+  /** Extended feature register images when the table has them. */
   readonly efr?: bigint | undefined;
+  readonly efr2?: bigint | undefined;
   /** The unit's attributes rule out host page tables (HATDis); undefined when the table does not say. */
   readonly hostTablesDisabled?: boolean | undefined;
 }
@@ -97,12 +141,25 @@ export interface IvmdRegion {
 /** I/O Remapping Table; Arm DEN0049. */
 export interface IortTable {
   readonly rootComplexes: readonly IortRootComplex[];
+  /** Reserved memory ranges (RMR nodes), by the stream IDs they are for; DEN0049E § 3.1.1.5. */
+  readonly reserved?: readonly IortReserved[] | undefined;
+}
+
+export interface IortReserved {
+  readonly spans: readonly Span[];
+  readonly streams: readonly {
+    readonly first: number;
+    readonly last: number;
+    /** Offset of the SMMU node in the table. */
+    readonly smmu: number;
+  }[];
 }
 
 export interface IortRootComplex {
   readonly segment: number;
   readonly ats: boolean;
   readonly pasidBits: number;
+  readonly pri?: boolean | undefined;
   /** Requester IDs mapped to an SMMU. */
   readonly mappings: readonly {
     readonly firstRid: number;
@@ -111,6 +168,8 @@ export interface IortRootComplex {
     /** All requester IDs map to the one output id. */
     readonly single: boolean;
     readonly outputBase: number;
+    /** Offset of the target node in the table. */
+    readonly target?: number | undefined;
   }[];
 }
 
@@ -124,4 +183,6 @@ export interface ViotTable {
   }[];
   /** The virtio-iommu functions themselves. */
   readonly iommus: readonly Bdf[];
+  /** There are virtio-iommu units that are no PCI functions. */
+  readonly hasMmioUnit?: boolean | undefined;
 }
