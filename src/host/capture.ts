@@ -6,7 +6,7 @@
  */
 import type { HostFacts } from "../isolation/index.js";
 import type { FunctionDescription } from "../pcie/index.js";
-import type { Bdf, InputPlace } from "../units/index.js";
+import type { Bdf, InputPlace, Span } from "../units/index.js";
 
 export type PartKind =
   | "lspci-text"
@@ -40,6 +40,16 @@ export interface RecordedGroup {
   /** The kernel's number. Compare memberships, never numbers. */
   readonly id: number;
   readonly devices: readonly Bdf[];
+  /** Default domain type: `DMA`, `DMA-FQ`, `identity` … */
+  readonly type?: string | undefined;
+  /** Address ranges that the kernel keeps out of the group's address spaces. For display. */
+  readonly reserved?: readonly ReservedRegion[] | undefined;
+}
+
+export interface ReservedRegion {
+  readonly span: Span;
+  /** `direct`, `direct-relaxable`, `reserved`, `msi`. */
+  readonly kind: string;
 }
 
 /** Recorded groups of one source; a capture may hold several that disagree. */
@@ -71,6 +81,10 @@ export interface CapturePart {
   readonly tree?: readonly TreeFact[] | undefined;
   readonly facts?: HostFacts | undefined;
   readonly notes?: readonly Note[] | undefined;
+  /** The file holds observations that exclude each other (two listings of groups that differ). */
+  readonly contradictsItself?: boolean | undefined;
+  /** What the kernel keeps reserved, by group number; joined to recorded groups of the same host. */
+  readonly groupDetails?: readonly Omit<RecordedGroup, "devices">[] | undefined;
 }
 
 export interface Capture {

@@ -27,7 +27,13 @@ export function parseDmar(
 ): { readonly table: DmarTable; readonly notes: readonly Note[] } {
   const reader = openTable(bytes, "DMAR", place);
   const flags = reader.u8(37);
-  const draft: Draft = { units: [], reserved: [], ats: [], integratedAts: [], namespaceDevices: [] };
+  const draft: Draft = {
+    units: [],
+    reserved: [],
+    ats: [],
+    integratedAts: [],
+    namespaceDevices: [],
+  };
   walkStructures(
     reader,
     STRUCTURES_FROM,
@@ -100,12 +106,20 @@ function readScopes(r: AcpiReader, from: number, to: number): DeviceScope[] {
         return;
       }
       if (end - at < 8 || (end - at) % 2 !== 0)
-        throw r.error(at, `a device scope of ${end - at} bytes`, "6 bytes and at least one path pair");
+        throw r.error(
+          at,
+          `a device scope of ${end - at} bytes`,
+          "6 bytes and at least one path pair",
+        );
       const path: { device: number; fn: number }[] = [];
       for (let p = at + 6; p < end; p += 2) {
         const hop = { device: r.u8(p), fn: r.u8(p + 1) };
         if (hop.device > 31 || hop.fn > 7)
-          throw r.error(p, `path ${hop.device}.${hop.fn} is no device`, "device 0..31, function 0..7");
+          throw r.error(
+            p,
+            `path ${hop.device}.${hop.fn} is no device`,
+            "device 0..31, function 0..7",
+          );
         path.push(hop);
       }
       scopes.push({ kind, bus: r.u8(at + 5), path });

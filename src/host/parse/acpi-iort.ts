@@ -108,7 +108,10 @@ function readRootComplex(
   const mappings: IortRootComplex["mappings"][number][] = [];
   for (const m of readMappings(r, at, end, nodes)) {
     if (m.inputBase > 0xffff) {
-      r.warn(at, `ID mapping from 0x${m.inputBase.toString(16)} is outside 16 bits and was skipped`);
+      r.warn(
+        at,
+        `ID mapping from 0x${m.inputBase.toString(16)} is outside 16 bits and was skipped`,
+      );
       continue;
     }
     mappings.push({

@@ -6,6 +6,7 @@
  */
 import { InputError, type InputPlace } from "../../units/index.js";
 import { ascii, looksLikeAcpiTable } from "./acpi-reader.js";
+import type { TextLines } from "./text.js";
 
 export interface TableText {
   readonly signature: string;
@@ -86,7 +87,9 @@ export function encodeBase64(bytes: Uint8Array): string {
 
 const DUMP_HEAD = /^([A-Z][A-Z0-9]{3}) @ 0x[0-9a-fA-F]+\s*$/;
 const DUMP_LINE = /^\s+([0-9A-Fa-f]{4,8}):((?: [0-9A-Fa-f]{2}){1,16})(?:\s|$)/;
-const FIELD = /^\[([0-9A-Fa-f]{3,8})h [0-9A-Fa-f]{4,8}\s+(\d+|[0-9A-Fa-f]+h)\s*\]\s*([^:]*?)\s*:\s*(.*)$/;
+const FIELD =
+  /^\[([0-9A-Fa-f]{3,8})h [0-9A-Fa-f]{4,8}\s+(\d+|[0-9A-Fa-f]+h)\s*\]\s*([^:]*?)\s*:\s*(.*)$/;
+/** Heads the exact bytes at the end of a listing. */
 const RAW_HEAD = /^Raw Table Data: Length (\d+)/;
 
 /** Whether a line starts an `acpidump` table or an `iasl` listing. */
@@ -98,26 +101,28 @@ export function looksLikeAcpiText(text: string): boolean {
 }
 
 /** Every table of an `acpidump` file or an `iasl` listing. */
-export function parseAcpiText(lines: readonly string[], place: InputPlace): TableText[] {
+export function parseAcpiText(text: TextLines): TableText[] {
+  const place: InputPlace = { file: text.file };
   const tables: TableText[] = [];
   let open: TableDraft | undefined;
   const close = (): void => {
     if (open !== undefined) tables.push(open.finish());
     open = undefined;
   };
-  lines.forEach((text, index) => {
-    const head = DUMP_HEAD.exec(text);
-    const field = head === null ? FIELD.exec(text) : null;
+  text.lines.forEach((line, index) => {
+    const number = text.numbers[index] ?? index + 1;
+    const head = DUMP_HEAD.exec(line);
+    const field = head === null ? FIELD.exec(line) : null;
     if (head !== null || (field !== null && isSignature(field))) {
       close();
-      open = new TableDraft(index + 1, place);
+      open = new TableDraft(number, place);
     }
     if (open === undefined) return;
-    if (field !== null) open.field(field, index + 1);
-    else if (RAW_HEAD.test(text)) open.restart();
+    if (field !== null) open.field(field, number);
+    else if (RAW_HEAD.test(line)) open.restart();
     else {
-      const dump = DUMP_LINE.exec(text);
-      if (dump !== null) open.dump(dump, index + 1);
+      const dump = DUMP_LINE.exec(line);
+      if (dump !== null) open.dump(dump, number);
     }
   });
   close();
@@ -146,7 +151,11 @@ class TableDraft {
   dump(match: RegExpExecArray, line: number): void {
     const at = Number.parseInt(match[1] ?? "", 16);
     if (at !== this.#bytes.length)
-      throw this.#error(line, `the dump jumps to offset 0x${at.toString(16)}`, "lines without gaps");
+      throw this.#error(
+        line,
+        `the dump jumps to offset 0x${at.toString(16)}`,
+        "lines without gaps",
+      );
     for (const pair of (match[2] ?? "").trim().split(" "))
       this.#bytes.push(Number.parseInt(pair, 16));
     this.#limit(line);

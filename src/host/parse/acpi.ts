@@ -8,7 +8,11 @@ import { parseIvrs } from "./acpi-ivrs.js";
 import { ascii } from "./acpi-reader.js";
 import { parseViot } from "./acpi-viot.js";
 
-type Reading = { readonly kind: PartKind; readonly facts: HostFacts; readonly notes: readonly Note[] };
+type Reading = {
+  readonly kind: PartKind;
+  readonly facts: HostFacts;
+  readonly notes: readonly Note[];
+};
 
 /** @throws InputError when a DMAR, IVRS, IORT or VIOT table is damaged. */
 export function parseAcpiTable(bytes: Uint8Array, place: InputPlace): CapturePart {

@@ -1,0 +1,260 @@
+/**
+ * Lists of IOMMU groups: `GROUP n BDF` lines, the shell loops that people share ("IOMMU Group 12 03:00.0 VGA …",
+ * "IOMMU Group 12:" with devices below), `n BDF` and `BDF n` tables, and listings of /sys/kernel/iommu_groups.
+ *
+ * A file may hold several listings (before and after a change). A listing ends where prose follows a blank line or
+ * where a device comes a second time; listings that share no device and no group belong together. The largest
+ * listing counts, of equal ones the last, and a contradiction between them is noted.
+ */
+import { type Bdf, parseBdf } from "../../units/index.js";
+import type { CapturedFunction, CapturePart, Note } from "../capture.js";
+import { groupsFrom, unknownFunction } from "./groups-list.js";
+import { joinWrapped, type TextLines } from "./text.js";
+
+const B = "((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\\.[0-7])";
+const PREFIX = "^[\\s*|│├└─\\-]*";
+/** Group and device on one line; what `lspci` says of the device may come before or after. */
+const INLINE = new RegExp(
+  `${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s]+(\\d{1,6})\\b[:,\\s]*(?:\\[([0-9a-f]{4}):([0-9a-f]{4})\\]\\s*)?(?:\\[.\\]\\s*)?${B}(?=[\\s,;]|$)(.*)$`,
+  "i",
+);
+const HEADER = new RegExp(`${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s#]+(\\d{1,6})\\s*:?\\s*$`, "i");
+const MEMBER = new RegExp(
+  `^[\\s*|│├└─\\-]+(?:\\[([0-9a-f]{4}):([0-9a-f]{4})\\]\\s*)?(?:\\[.\\]\\s*)?${B}(?=[\\s,;]|$)(.*)$`,
+  "i",
+);
+const TABLE_ID_FIRST = new RegExp(`^\\s*(\\d{1,6})[\\s,;]+${B}(?=[\\s,;]|$)(.*)$`, "i");
+const TABLE_BDF_FIRST = new RegExp(`^\\s*${B}[\\s,;]+(\\d{1,6})\\s*$`, "i");
+const SYSFS_PATH = new RegExp(`iommu_groups/(\\d{1,6})/devices/${B}(?=$|\\s)`, "i");
+const SYSFS_HEADER = /iommu_groups\/(\d{1,6})\/devices\/?:\s*$/;
+const SYSFS_LINK = new RegExp(`${B}/iommu_group -> \\S*iommu_groups/(\\d{1,6})\\s*$`, "i");
+const LISTED = new RegExp(`(?:^|\\s)${B}(?: -> \\S+)?\\s*$`, "i");
+const LSPCI_TAIL =
+  /^\s*([^[\]]*?)(?:\s*\[([0-9a-f]{4})\])?:?\s+.*?(?:\[([0-9a-f]{4}):([0-9a-f]{4})\])?(?:\s*\(rev ([0-9a-f]{2})\))?(?:\s*\(prog-if.*)?\s*$/i;
+
+/** Cheap sniff for any of the forms. */
+export function looksLikeGroups(head: string): boolean {
+  return (
+    /^[\s>*|│├└─-]*(?:IOMMU[ _-]?)?Group[:\s#]+\d{1,6}(?:\s*:?\s*$|[:,\s]+[[0-9a-f])/im.test(
+      head,
+    ) ||
+    /iommu_groups\/\d{1,6}/.test(head) ||
+    looksLikeGroupTable(head)
+  );
+}
+
+function looksLikeGroupTable(head: string): boolean {
+  let hits = 0;
+  for (const line of head.split("\n", 200)) {
+    if (line.trim() === "" || line.startsWith("#")) continue;
+    if (!TABLE_ID_FIRST.test(line) && !TABLE_BDF_FIRST.test(line)) return hits >= 3;
+    hits++;
+  }
+  return hits > 0;
+}
+
+interface Entry {
+  readonly id: number;
+  readonly bdf: Bdf;
+  readonly index: number;
+}
+
+class Listing {
+  readonly entries: Entry[] = [];
+  readonly byDevice = new Map<Bdf, number>();
+  readonly ids = new Set<number>();
+
+  add(entry: Entry): void {
+    this.entries.push(entry);
+    this.byDevice.set(entry.bdf, entry.id);
+    this.ids.add(entry.id);
+  }
+
+  isDisjoint(other: Listing): boolean {
+    for (const bdf of other.byDevice.keys()) if (this.byDevice.has(bdf)) return false;
+    for (const id of other.ids) if (this.ids.has(id)) return false;
+    return true;
+  }
+}
+
+/** Undefined when no line names a group with a device. */
+export function parseGroups(input: TextLines): CapturePart | undefined {
+  const text = joinWrapped(input, startsEntry);
+  const reader = new ListReader(text);
+  for (let i = 0; i < text.length; i++) reader.line(text.lines[i] ?? "", i);
+  return reader.part();
+}
+
+function startsEntry(line: string): boolean {
+  return HEADER.test(line) || MEMBER.test(line) || INLINE.test(line) || /^\S+:/.test(line);
+}
+
+class ListReader {
+  readonly #text: TextLines;
+  readonly #functions = new Map<Bdf, CapturedFunction>();
+  #listings: Listing[] = [];
+  #current = new Listing();
+  /** Entries of the group being read; they move to the listing together. */
+  #block: Entry[] = [];
+  #openId: number | undefined;
+  #sysfsId: number | undefined;
+  #afterBlank = true;
+
+  constructor(text: TextLines) {
+    this.#text = text;
+  }
+
+  line(line: string, index: number): void {
+    if (line.trim() === "") {
+      this.#afterBlank = true;
+      return;
+    }
+    if (!this.#entryLine(line, index) && this.#afterBlank && !line.startsWith("#"))
+      this.#endListing();
+    this.#afterBlank = false;
+  }
+
+  #entryLine(line: string, index: number): boolean {
+    const header = HEADER.exec(line) ?? SYSFS_HEADER.exec(line);
+    if (header !== null) {
+      this.#endBlock();
+      this.#openId = Number(header[1]);
+      this.#sysfsId = line.includes("iommu_groups") ? this.#openId : undefined;
+      return true;
+    }
+    const path = SYSFS_PATH.exec(line);
+    if (path !== null) return this.#add(path[1], path[2], index);
+    const link = SYSFS_LINK.exec(line);
+    if (link !== null) return this.#add(link[2], link[1], index);
+    const inline = INLINE.exec(line);
+    if (inline !== null) return this.#addShown(inline[1], inline.slice(2), index);
+    const first = TABLE_ID_FIRST.exec(line);
+    if (first !== null && this.#openId === undefined)
+      return this.#addShown(first[1], [undefined, undefined, first[2], first[3]], index);
+    const second = TABLE_BDF_FIRST.exec(line);
+    if (second !== null) return this.#add(second[2], second[1], index);
+    if (this.#sysfsId !== undefined) {
+      const listed = LISTED.exec(line);
+      if (listed !== null) return this.#add(String(this.#sysfsId), listed[1], index);
+      return /^total \d+/.test(line.trim());
+    }
+    const member = this.#openId === undefined ? null : MEMBER.exec(line);
+    if (member !== null) return this.#addShown(String(this.#openId), member.slice(1), index);
+    // Text that a mailer broke off a device's line.
+    return this.#openId !== undefined && !this.#afterBlank;
+  }
+
+  #addShown(
+    id: string | undefined,
+    [vendor, device, bdfText, tail]: readonly (string | undefined)[],
+    index: number,
+  ): boolean {
+    if (!this.#add(id, bdfText, index)) return false;
+    const bdf = parseBdf(bdfText ?? "");
+    if (bdf === undefined || tail === undefined) return true;
+    const m = LSPCI_TAIL.exec(tail.slice(0, 400));
+    const v = vendor ?? m?.[3];
+    const d = device ?? m?.[4];
+    if (m === null && v === undefined) return true;
+    const ids = {
+      ...(v !== undefined && { vendor: Number.parseInt(v, 16) }),
+      ...(d !== undefined && { device: Number.parseInt(d, 16) }),
+      ...(m?.[2] !== undefined && { classCode: Number.parseInt(m[2], 16) << 8 }),
+      ...(m?.[5] !== undefined && { revision: Number.parseInt(m[5], 16) }),
+    };
+    const name = tail.trim().replace(/ +/g, " ");
+    this.#functions.set(bdf, {
+      ...unknownFunction(bdf, this.#text.place(index)),
+      ids,
+      idsFrom: v === undefined ? "none" : "numeric",
+      ...(name !== "" && { name }),
+    });
+    return true;
+  }
+
+  #add(idText: string | undefined, bdfText: string | undefined, index: number): boolean {
+    const bdf = parseBdf(bdfText ?? "");
+    const id = Number(idText);
+    if (bdf === undefined || !Number.isInteger(id)) return false;
+    if (this.#block.length > 0 && this.#block[0]?.id !== id) this.#endBlock();
+    this.#block.push({ id, bdf, index });
+    if (!this.#functions.has(bdf)) {
+      this.#functions.set(bdf, unknownFunction(bdf, this.#text.place(index)));
+    }
+    return true;
+  }
+
+  #endBlock(): void {
+    const block = this.#block;
+    this.#block = [];
+    this.#openId = undefined;
+    this.#sysfsId = undefined;
+    if (block.some((e) => this.#current.byDevice.has(e.bdf))) this.#closeListing();
+    for (const entry of block) this.#current.add(entry);
+  }
+
+  #endListing(): void {
+    this.#endBlock();
+    this.#closeListing();
+  }
+
+  #closeListing(): void {
+    if (this.#current.entries.length === 0) return;
+    this.#listings.push(this.#current);
+    this.#current = new Listing();
+  }
+
+  part(): CapturePart | undefined {
+    this.#endListing();
+    const listings = joinDisjoint(this.#listings);
+    const chosen = listings.reduce<Listing | undefined>(
+      (best, l) => (best === undefined || l.entries.length >= best.entries.length ? l : best),
+      undefined,
+    );
+    if (chosen === undefined) return undefined;
+    const notes: Note[] = [];
+    const differing = listings.filter((l) => l !== chosen && !samePartition(l, chosen));
+    const place = this.#text.place(chosen.entries[0]?.index ?? 0);
+    if (differing.length > 0) {
+      const lines = differing.map((l) => this.#text.numbers[l.entries[0]?.index ?? 0]).join(", ");
+      const text = `the file lists groups ${listings.length} times and they differ; the listing from line ${place.line} is used, not the one from line ${lines}`;
+      notes.push({ severity: "conflict", text, place });
+    }
+    return {
+      kind: "group-list",
+      place: { file: this.#text.file },
+      functions: [...this.#functions.values()],
+      recorded: {
+        from: "group-list",
+        place,
+        groups: groupsFrom(chosen.entries.map((e) => [e.id, e.bdf] as const)),
+      },
+      notes,
+      ...(differing.length > 0 && { contradictsItself: true }),
+    };
+  }
+}
+
+function joinDisjoint(listings: readonly Listing[]): Listing[] {
+  const out: Listing[] = [];
+  for (const listing of listings) {
+    const last = out[out.length - 1];
+    if (last?.isDisjoint(listing)) for (const entry of listing.entries) last.add(entry);
+    else out.push(listing);
+  }
+  return out;
+}
+
+/** Equal on the devices that both list, whatever the numbers are. */
+function samePartition(a: Listing, b: Listing): boolean {
+  const there = new Map<number, number>();
+  const back = new Map<number, number>();
+  for (const [bdf, x] of a.byDevice) {
+    const y = b.byDevice.get(bdf);
+    if (y === undefined) continue;
+    if ((there.get(x) ?? y) !== y || (back.get(y) ?? x) !== x) return false;
+    there.set(x, y);
+    back.set(y, x);
+  }
+  return true;
+}

@@ -1,0 +1,56 @@
+/**
+ * `ls -l` listings and `path: value` lines of sysfs, as people paste them, made into a tree and read as one.
+ * Links without a directory of their own are taken as entries of /sys/bus/pci/devices.
+ */
+import type { CapturePart } from "../capture.js";
+import { parseSysfs } from "./sysfs.js";
+import { isSysfsPath, SysfsFiles } from "./sysfs-files.js";
+import type { TextLines } from "./text.js";
+
+const LINK = /(?:^|\s)(\/?(?:[\w.:+@-]+\/)*[\w.:+@-]+) -> (\S+)\s*$/;
+const HEADER = /^(?:== )?(\/sys\/[^\s:]+(?::[^\s:]+)*):?(?: -> \S+)?\s*$/;
+const VALUE = /^(\/(?:sys|proc)\/\S+?): ?(.*)$/;
+const DEVICES = "/sys/bus/pci/devices";
+
+export function looksLikeSysfsListing(head: string): boolean {
+  return (
+    / -> \.\.\/\S*devices\/(?:pci[0-9a-f]{4}|virtual\/iommu)/i.test(head) ||
+    /^(?:== )?\/sys\/(?:bus\/pci|class\/iommu|devices\/(?:pci|virtual\/iommu))/m.test(head)
+  );
+}
+
+/** Undefined when nothing of use is listed. @throws InputError when a value is damaged. */
+export function parseSysfsListing(text: TextLines): CapturePart | undefined {
+  const tree = new SysfsFiles();
+  const encoder = (value: string): Uint8Array =>
+    Uint8Array.from(value, (c) => Math.min(c.charCodeAt(0), 0x7f));
+  let directory = DEVICES;
+  for (const line of text.lines) {
+    const header = HEADER.exec(line);
+    if (header !== null) {
+      directory = headDirectory(header[1] ?? "");
+      if (line.includes(" -> ")) addLink(tree, header[1] ?? "", line.replace(/^.* -> /, "").trim());
+      continue;
+    }
+    const link = LINK.exec(line);
+    if (link !== null) {
+      const name = link[1] ?? "";
+      addLink(tree, name.startsWith("/") ? name : `${directory}/${name}`, link[2] ?? "");
+      continue;
+    }
+    const value = VALUE.exec(line);
+    const path = value?.[1] ?? "";
+    if (value !== null && isSysfsPath(path)) tree.files.set(path, encoder(value[2] ?? ""));
+  }
+  return parseSysfs(tree, { file: text.file });
+}
+
+/** A unit of /sys/class/iommu is listed to show its devices. */
+function headDirectory(path: string): string {
+  return /\/iommu\/[^/]+$/.test(path) ? `${path}/devices` : path;
+}
+
+function addLink(tree: SysfsFiles, path: string, target: string): void {
+  const unit = /^(\/sys\/bus\/pci\/devices)\/((?:dmar|ivhd|smmu3?\.)\S*)$/.exec(path);
+  tree.links.set(unit === null ? path : `/sys/class/iommu/${unit[2]}`, target);
+}
