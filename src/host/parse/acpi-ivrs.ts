@@ -61,7 +61,11 @@ function readUnit(r: AcpiReader, at: number, end: number, type: number): IvrsUni
     base: r.u64(at + 8),
     covered: entries.covered,
     aliases: entries.aliases,
-    ...(extended && { efr: r.u64(at + 24), efr2: r.u64(at + 32) }),
+    ...(extended && {
+      efr: r.u64(at + 24),
+      efr2: r.u64(at + 32),
+      hostTablesDisabled: (r.u32(at + 20) & 1) !== 0,
+    }),
   };
 }
 

@@ -1,0 +1,112 @@
+/**
+ * When parts cannot be observations of one host in one state.
+ *
+ * Two files of the same form may show the same function only if every byte that both know is equal. Files of
+ * different form must agree on what does not change while a host runs: ids, class, header type, bus numbers.
+ */
+import type { ConfigSpace } from "../pcie/index.js";
+import { type Bdf, formatBdf, hex, InputError, type InputPlace } from "../units/index.js";
+import type { CapturedFunction, CapturePart, PartKind } from "./capture.js";
+import { samePartition } from "./merge-recorded.js";
+
+/** Vendor and device, class, header type, secondary and subordinate bus. */
+const LASTING: readonly number[] = [0, 1, 2, 3, 0x0a, 0x0b, 0x0e, 0x19, 0x1a];
+
+interface Seen {
+  readonly part: CapturePart;
+  readonly fn: CapturedFunction;
+}
+
+/** @throws InputError naming the files that exclude each other and `--from FILE`. */
+export function refuseContradictions(parts: readonly CapturePart[], source: InputPlace): void {
+  const contributing = new Set(parts.filter((p) => p.kind !== "other").map((p) => p.place.file));
+  const refuse = (a: InputPlace, b: InputPlace, why: string): InputError => {
+    const problem = `${a.file} and ${b.file} show different states of a host: ${why}`;
+    const files = [...contributing].sort().join(", ");
+    return new InputError(problem, source, `one state; choose with --from FILE, of ${files}`);
+  };
+  const torn = parts.find((p) => p.contradictsItself === true);
+  if (torn !== undefined && contributing.size > 1) {
+    const why = "the file lists groups more than once and they differ";
+    throw refuse(torn.place, torn.place, why);
+  }
+  refuseFunctions(parts, refuse);
+  refuseKernels(parts, refuse);
+  refuseGroups(parts, refuse);
+}
+
+type Refuse = (a: InputPlace, b: InputPlace, why: string) => InputError;
+
+function refuseFunctions(parts: readonly CapturePart[], refuse: Refuse): void {
+  const seen = new Map<Bdf, Seen[]>();
+  for (const part of parts) {
+    for (const fn of part.functions ?? []) {
+      const list = seen.get(fn.bdf);
+      if (list === undefined) {
+        seen.set(fn.bdf, [{ part, fn }]);
+        continue;
+      }
+      for (const other of list) {
+        const why = difference(other, { part, fn });
+        if (why !== undefined)
+          throw refuse(other.part.place, part.place, `${formatBdf(fn.bdf)} ${why}`);
+      }
+      list.push({ part, fn });
+    }
+  }
+}
+
+function difference(a: Seen, b: Seen): string | undefined {
+  if (a.part.place.file === b.part.place.file) return undefined;
+  const at = differingByte(a, b);
+  if (at !== undefined) return `differs in its register 0x${hex(at, 3)}`;
+  if (a.fn.idsFrom !== "numeric" || b.fn.idsFrom !== "numeric") return undefined;
+  for (const field of ["vendor", "device"] as const) {
+    const x = a.fn.ids?.[field];
+    const y = b.fn.ids?.[field];
+    if (x !== undefined && y !== undefined && x !== y)
+      return `has the ${field} id ${hex(x, 4)} in one and ${hex(y, 4)} in the other`;
+  }
+  return undefined;
+}
+
+function differingByte(a: Seen, b: Seen): number | undefined {
+  const x = a.fn.config;
+  const y = b.fn.config;
+  if (x.bytes.length === 0 || y.bytes.length === 0) return undefined;
+  if (sameForm(a.part.kind, b.part.kind) && x.extent > 64 && y.extent > 64) {
+    const end = Math.max(x.bytes.length, y.bytes.length);
+    for (let at = 0; at < end; at++) if (differs(x, y, at)) return at;
+    return undefined;
+  }
+  return LASTING.find((at) => differs(x, y, at));
+}
+
+const sameForm = (a: PartKind, b: PartKind): boolean => a === b;
+
+function differs(x: ConfigSpace, y: ConfigSpace, at: number): boolean {
+  return x.u8(at) !== y.u8(at) && x.isKnown(at, 1) && y.isKnown(at, 1);
+}
+
+function refuseKernels(parts: readonly CapturePart[], refuse: Refuse): void {
+  const [first, ...rest] = parts.filter((p) => p.facts?.kernel !== undefined);
+  for (const part of rest) {
+    const a = first?.facts?.kernel;
+    const b = part.facts?.kernel;
+    if (first !== undefined && a !== b)
+      throw refuse(first.place, part.place, `kernel ${a} in one and ${b} in the other`);
+  }
+}
+
+function refuseGroups(parts: readonly CapturePart[], refuse: Refuse): void {
+  const with_ = parts.filter((p) => (p.recorded?.groups.length ?? 0) > 0);
+  for (let i = 0; i < with_.length; i++) {
+    for (let j = 0; j < i; j++) {
+      const a = with_[j]?.recorded;
+      const b = with_[i]?.recorded;
+      if (a === undefined || b === undefined || a.from !== b.from) continue;
+      if (a.place.file !== b.place.file && !samePartition(a.groups, b.groups))
+        throw refuse(a.place, b.place, "they list different groups");
+    }
+  }
+}
