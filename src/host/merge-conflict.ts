@@ -6,7 +6,7 @@
  */
 import type { ConfigSpace } from "../pcie/index.js";
 import { type Bdf, formatBdf, hex, InputError, type InputPlace } from "../units/index.js";
-import type { CapturedFunction, CapturePart, PartKind } from "./capture.js";
+import type { CapturedFunction, CapturePart } from "./capture.js";
 import { samePartition } from "./merge-recorded.js";
 
 /** Vendor and device, class, header type, secondary and subordinate bus. */
@@ -74,15 +74,13 @@ function differingByte(a: Seen, b: Seen): number | undefined {
   const x = a.fn.config;
   const y = b.fn.config;
   if (x.bytes.length === 0 || y.bytes.length === 0) return undefined;
-  if (sameForm(a.part.kind, b.part.kind) && x.extent > 64 && y.extent > 64) {
+  if (a.part.kind === b.part.kind && x.extent > 64 && y.extent > 64) {
     const end = Math.max(x.bytes.length, y.bytes.length);
     for (let at = 0; at < end; at++) if (differs(x, y, at)) return at;
     return undefined;
   }
   return LASTING.find((at) => differs(x, y, at));
 }
-
-const sameForm = (a: PartKind, b: PartKind): boolean => a === b;
 
 function differs(x: ConfigSpace, y: ConfigSpace, at: number): boolean {
   return x.u8(at) !== y.u8(at) && x.isKnown(at, 1) && y.isKnown(at, 1);
@@ -99,11 +97,14 @@ function refuseKernels(parts: readonly CapturePart[], refuse: Refuse): void {
 }
 
 function refuseGroups(parts: readonly CapturePart[], refuse: Refuse): void {
-  const with_ = parts.filter((p) => (p.recorded?.groups.length ?? 0) > 0);
-  for (let i = 0; i < with_.length; i++) {
+  const all = parts.filter((p) => (p.recorded?.groups.length ?? 0) > 0);
+  // Logs of several boots do no harm where something better lists the groups.
+  const better = all.filter((p) => p.recorded?.from !== "dmesg");
+  const listing = better.length > 0 ? better : all;
+  for (let i = 0; i < listing.length; i++) {
     for (let j = 0; j < i; j++) {
-      const a = with_[j]?.recorded;
-      const b = with_[i]?.recorded;
+      const a = listing[j]?.recorded;
+      const b = listing[i]?.recorded;
       if (a === undefined || b === undefined || a.from !== b.from) continue;
       if (a.place.file !== b.place.file && !samePartition(a.groups, b.groups))
         throw refuse(a.place, b.place, "they list different groups");

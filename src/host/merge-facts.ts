@@ -1,5 +1,11 @@
 /** Facts of the host from several parts. Parts come best first; the first that knows a fact states it. */
-import type { ChildDomain, DmarTable, HostFacts, IvrsTable, SeenIommu } from "../isolation/index.js";
+import type {
+  ChildDomain,
+  DmarTable,
+  HostFacts,
+  IvrsTable,
+  SeenIommu,
+} from "../isolation/index.js";
 import { InputError, type InputPlace } from "../units/index.js";
 import type { CapturePart, Note } from "./capture.js";
 
@@ -14,7 +20,9 @@ export function mergeFacts(
   notes: Note[],
 ): HostFacts {
   const out: Draft = {};
-  const with_ = parts.flatMap((p) => (p.facts === undefined ? [] : [{ place: p.place, ...p.facts }]));
+  const with_ = parts.flatMap((p) =>
+    p.facts === undefined ? [] : [{ place: p.place, ...p.facts }],
+  );
   refuseTables(parts, source);
   noteCommandLines(parts, notes);
   for (const { place: _, ...facts } of with_) {
@@ -81,9 +89,7 @@ function mergeUnits(units: readonly SeenIommu[]): SeenIommu[] {
   if (shared === undefined || out.length === 1) return out;
   return out
     .filter((u) => u !== shared)
-    .map((u) =>
-      u.kind === "amd-vi" ? ({ ...defined(shared), ...defined(u) } as SeenIommu) : u,
-    );
+    .map((u) => (u.kind === "amd-vi" ? ({ ...defined(shared), ...defined(u) } as SeenIommu) : u));
 }
 
 const isAnonymous = (u: SeenIommu): boolean => u.at === undefined && u.name === undefined;

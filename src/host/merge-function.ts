@@ -12,11 +12,11 @@ export function mergeFunction(list: readonly CapturedFunction[]): CapturedFuncti
   const richest = list.reduce((best, f) => (isRicher(f.config, best.config) ? f : best));
   const named = [...list].sort((a, b) => IDS_RANK.indexOf(a.idsFrom) - IDS_RANK.indexOf(b.idsFrom));
   const idsFrom = named[0]?.idsFrom ?? "none";
-  const merged: Record<string, unknown> = {};
+  const merged: Filling = {};
   for (const f of list) fill(merged, f);
   const ids: Record<string, number> = {};
   for (const f of named) fill(ids, f.ids ?? {});
-  if (idsFrom !== "ambiguous-name") delete merged["candidates"];
+  if (idsFrom !== "ambiguous-name") delete merged.candidates;
   const shown: Record<string, string> = {};
   for (const f of list) fill(shown, f.shown ?? {});
   return {
@@ -29,10 +29,13 @@ export function mergeFunction(list: readonly CapturedFunction[]): CapturedFuncti
   };
 }
 
+type Filling = { candidates?: unknown };
+
 /** Sets what is not set yet. */
-function fill(target: Record<string, unknown>, source: object): void {
+function fill(target: object, source: object): void {
+  const into = target as Record<string, unknown>;
   for (const [key, value] of Object.entries(source)) {
-    if (value !== undefined && target[key] === undefined) target[key] = value;
+    if (value !== undefined && into[key] === undefined) into[key] = value;
   }
 }
 

@@ -17,7 +17,10 @@ const ORDER: readonly RecordedGroups["from"][] = [
   "dmesg",
 ];
 
-export function chooseRecorded(parts: readonly CapturePart[], notes: Note[]): RecordedGroups | null {
+export function chooseRecorded(
+  parts: readonly CapturePart[],
+  notes: Note[],
+): RecordedGroups | null {
   const sources = ORDER.flatMap((from) => joined(parts, from));
   const [first, ...rest] = sources;
   if (first === undefined) return null;
@@ -37,8 +40,7 @@ export function chooseRecorded(parts: readonly CapturePart[], notes: Note[]): Re
 
 const name = (r: RecordedGroups): string => `${r.from} (${r.place.file})`;
 
-const count = (r: RecordedGroups): number =>
-  r.groups.reduce((sum, g) => sum + g.devices.length, 0);
+const count = (r: RecordedGroups): number => r.groups.reduce((sum, g) => sum + g.devices.length, 0);
 
 /** All groups of one kind of source; files of one kind agree, or the merge was refused. */
 function joined(parts: readonly CapturePart[], from: RecordedGroups["from"]): RecordedGroups[] {

@@ -93,10 +93,7 @@ function add(found: Map<Bdf, CapturedFunction[]>, f: CapturedFunction): void {
 }
 
 /** A log adds ids and hints to functions that are listed elsewhere, but no functions. */
-function addLogFacts(
-  found: Map<Bdf, CapturedFunction[]>,
-  parts: readonly CapturePart[],
-): void {
+function addLogFacts(found: Map<Bdf, CapturedFunction[]>, parts: readonly CapturePart[]): void {
   for (const part of parts) {
     if (part.kind !== "dmesg") continue;
     for (const f of part.functions ?? []) if (found.has(f.bdf)) add(found, f);

@@ -6,10 +6,11 @@
  * where a device comes a second time; listings that share no device and no group belong together. The largest
  * listing counts, of equal ones the last, and a contradiction between them is noted.
  */
-import { type Bdf, parseBdf } from "../../units/index.js";
+import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
 import type { CapturedFunction, CapturePart, Note } from "../capture.js";
 import { groupsFrom, unknownFunction } from "./groups-list.js";
-import { joinWrapped, type TextLines } from "./text.js";
+import { type LspciOptions, parseLspci } from "./lspci/parse.js";
+import { joinWrapped, TextLines } from "./text.js";
 
 const B = "((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\\.[0-7])";
 const PREFIX = "^[\\s*|│├└─\\-]*";
@@ -29,8 +30,6 @@ const SYSFS_PATH = new RegExp(`iommu_groups/(\\d{1,6})/devices/${B}(?=$|\\s)`, "
 const SYSFS_HEADER = /iommu_groups\/(\d{1,6})\/devices\/?:\s*$/;
 const SYSFS_LINK = new RegExp(`${B}/iommu_group -> \\S*iommu_groups/(\\d{1,6})\\s*$`, "i");
 const LISTED = new RegExp(`(?:^|\\s)${B}(?: -> \\S+)?\\s*$`, "i");
-const LSPCI_TAIL =
-  /^\s*([^[\]]*?)(?:\s*\[([0-9a-f]{4})\])?:?\s+.*?(?:\[([0-9a-f]{4}):([0-9a-f]{4})\])?(?:\s*\(rev ([0-9a-f]{2})\))?(?:\s*\(prog-if.*)?\s*$/i;
 
 /** Cheap sniff for any of the forms. */
 export function looksLikeGroups(head: string): boolean {
@@ -78,9 +77,9 @@ class Listing {
 }
 
 /** Undefined when no line names a group with a device. */
-export function parseGroups(input: TextLines): CapturePart | undefined {
+export function parseGroups(input: TextLines, options: LspciOptions = {}): CapturePart | undefined {
   const text = joinWrapped(input, startsEntry);
-  const reader = new ListReader(text);
+  const reader = new ListReader(text, options);
   for (let i = 0; i < text.length; i++) reader.line(text.lines[i] ?? "", i);
   return reader.part();
 }
@@ -99,9 +98,13 @@ class ListReader {
   #openId: number | undefined;
   #sysfsId: number | undefined;
   #afterBlank = true;
+  readonly #shownLines: string[] = [];
+  readonly #shownNumbers: number[] = [];
+  readonly #options: LspciOptions;
 
-  constructor(text: TextLines) {
+  constructor(text: TextLines, options: LspciOptions) {
     this.#text = text;
+    this.#options = options;
   }
 
   line(line: string, index: number): void {
@@ -151,25 +154,29 @@ class ListReader {
   ): boolean {
     if (!this.#add(id, bdfText, index)) return false;
     const bdf = parseBdf(bdfText ?? "");
-    if (bdf === undefined || tail === undefined) return true;
-    const m = LSPCI_TAIL.exec(tail.slice(0, 400));
-    const v = vendor ?? m?.[3];
-    const d = device ?? m?.[4];
-    if (m === null && v === undefined) return true;
-    const ids = {
-      ...(v !== undefined && { vendor: Number.parseInt(v, 16) }),
-      ...(d !== undefined && { device: Number.parseInt(d, 16) }),
-      ...(m?.[2] !== undefined && { classCode: Number.parseInt(m[2], 16) << 8 }),
-      ...(m?.[5] !== undefined && { revision: Number.parseInt(m[5], 16) }),
-    };
-    const name = tail.trim().replace(/ +/g, " ");
-    this.#functions.set(bdf, {
-      ...unknownFunction(bdf, this.#text.place(index)),
-      ids,
-      idsFrom: v === undefined ? "none" : "numeric",
-      ...(name !== "" && { name }),
-    });
+    if (bdf === undefined || (tail ?? "").trim() === "") return true;
+    if (vendor !== undefined && device !== undefined) {
+      const ids = { vendor: Number.parseInt(vendor, 16), device: Number.parseInt(device, 16) };
+      const known = unknownFunction(bdf, this.#text.place(index));
+      this.#functions.set(bdf, { ...known, ids, idsFrom: "numeric" });
+    }
+    this.#shownLines.push(`${formatBdf(bdf)} ${(tail ?? "").trim()}`);
+    this.#shownNumbers.push(this.#text.numbers[index] ?? 0);
     return true;
+  }
+
+  /** What the listing shows after an address is a line of lspci. */
+  #readShown(): void {
+    const lines = this.#shownLines;
+    const widths = lines.map((l) => l.length);
+    const text = new TextLines(this.#text.file, lines, this.#shownNumbers, widths, new Set());
+    for (const part of parseLspci(text, this.#options)) {
+      for (const f of part.functions ?? []) {
+        const known = this.#functions.get(f.bdf);
+        const ids = known?.idsFrom === "numeric" ? known.ids : undefined;
+        this.#functions.set(f.bdf, ids === undefined ? f : { ...f, ids: { ...f.ids, ...ids } });
+      }
+    }
   }
 
   #add(idText: string | undefined, bdfText: string | undefined, index: number): boolean {
@@ -206,6 +213,7 @@ class ListReader {
 
   part(): CapturePart | undefined {
     this.#endListing();
+    this.#readShown();
     const listings = joinDisjoint(this.#listings);
     const chosen = listings.reduce<Listing | undefined>(
       (best, l) => (best === undefined || l.entries.length >= best.entries.length ? l : best),

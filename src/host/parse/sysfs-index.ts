@@ -236,12 +236,14 @@ export function splitLast(path: string): [string, string] {
   return at < 0 ? ["", path] : [path.slice(0, at), path.slice(at + 1)];
 }
 
-/** Attribute text without surrounding blanks and NULs. */
+/** Attribute text up to a NUL, without surrounding blanks. */
 export function decode(bytes: Uint8Array): string {
   let out = "";
   const end = Math.min(bytes.length, TEXT_LIMIT);
   for (let i = 0; i < end; i++) {
     const code = bytes[i] ?? 0;
+    // An archive pads attributes with NULs up to the size that sysfs claims.
+    if (code === 0) break;
     out += code === 10 || code === 9 ? String.fromCharCode(code) : ascii(bytes, i, 1);
   }
   return out.trim();

@@ -9,7 +9,7 @@ import type { TextLines } from "./text.js";
 
 const LINK = /(?:^|\s)(\/?(?:[\w.:+@-]+\/)*[\w.:+@-]+) -> (\S+)\s*$/;
 const HEADER = /^(?:== )?(\/sys\/[^\s:]+(?::[^\s:]+)*):?(?: -> \S+)?\s*$/;
-const VALUE = /^(\/(?:sys|proc)\/\S+?): ?(.*)$/;
+const VALUE = /^(\/(?:sys|proc)\/(?:[^\s/]{1,255}\/){0,40}[^\s/:]{1,255}): ?(.*)$/;
 const DEVICES = "/sys/bus/pci/devices";
 
 export function looksLikeSysfsListing(head: string): boolean {
