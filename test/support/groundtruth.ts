@@ -1,9 +1,11 @@
 /** Booted samples as tests see them: functions and facts without any group, and the kernel's groups apart. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { linesOf, parseLspci } from "../../src/host/index.js";
 import type { HostFacts } from "../../src/isolation/index.js";
-import type { FunctionDescription } from "../../src/pcie/index.js";
-import { type Bdf, parseBdf } from "../../src/units/index.js";
+import { CONFIG_SIZE, ConfigSpace, type FunctionDescription } from "../../src/pcie/index.js";
+import { type Bdf, formatBdf, parseBdf } from "../../src/units/index.js";
 import { decodeDmar, decodeIvrs, decodeViot } from "./acpi-decode.js";
 import { readDump } from "./dump.js";
 import { sharedFolder } from "./shared.js";
@@ -17,10 +19,19 @@ export interface BootedSample {
   readonly recorded: readonly (readonly Bdf[])[];
 }
 
+/** Samples beside the repository; none when there is no shared folder. */
 export function bootedSamples(): BootedSample[] {
   const shared = sharedFolder();
-  if (shared === undefined) return [];
-  const folder = join(shared, "groundtruth");
+  return shared === undefined ? [] : samplesIn(join(shared, "groundtruth"));
+}
+
+/** Samples that ship with the repository. */
+export function shippedSamples(): BootedSample[] {
+  // dist/test/support → repository root
+  return samplesIn(fileURLToPath(new URL("../../../test/fixtures/ground-truth", import.meta.url)));
+}
+
+function samplesIn(folder: string): BootedSample[] {
   return readdirSync(folder)
     .filter((name) => existsSync(join(folder, name, "groups.txt")))
     .sort()
@@ -37,15 +48,19 @@ function readSample(folder: string, name: string): BootedSample {
       m[2] as string,
     ]),
   );
-  const dump = readDump(text("lspci-vvvxxxx.txt"));
+  // Shipped listings are decoded text, with bytes for some: only the product's parser reads those.
+  const dump = existsSync(join(folder, "lspci.txt"))
+    ? parseLspci(linesOf(text("lspci.txt"), "lspci.txt")).flatMap((part) => part.functions ?? [])
+    : readDump(text("lspci-vvvxxxx.txt"));
   const functions = dump.map((fn): FunctionDescription => {
-    const line = devices.get(`0000:${fn.text.slice(0, 7)}`) ?? "";
+    const line = devices.get(formatBdf(fn.bdf)) ?? "";
     const value = (key: string) => new RegExp(`(?:^| )${key}=(\\S*)`).exec(line)?.[1] ?? "";
     const driver = value("driver");
     const physfn = parseBdf(value("physfn"));
     return {
       bdf: fn.bdf,
-      config: fn.config,
+      config: whole(fn.config),
+      ...("headerType" in fn ? { headerType: fn.headerType } : {}),
       driver: driver === "-" ? null : driver,
       ids: { vendor: Number(value("vendor")), device: Number(value("device")) },
       ...(physfn === undefined ? {} : { physfn }),
@@ -69,6 +84,14 @@ function readSample(folder: string, name: string): BootedSample {
     },
     recorded: recordedGroups(text("groups.txt")),
   };
+}
+
+/** Dumps that ship with the repository leave out the zeros that end configuration space beyond 256 bytes. */
+function whole(config: ConfigSpace): ConfigSpace {
+  if (config.extent !== 256 || !config.isKnown(0, 256)) return config;
+  const bytes = new Uint8Array(CONFIG_SIZE);
+  bytes.set(config.bytes);
+  return ConfigSpace.fromDump(bytes);
 }
 
 export function recordedGroups(text: string): Bdf[][] {
