@@ -255,6 +255,8 @@ function putBars(out: RegisterWriter, block: FunctionBlock, layout: number): Bar
     hints.push({ index, ...withoutUndefined(region.hint) });
     if (region.index === undefined) continue;
     numbered = true;
+    // The kernel shows the fixed ports of an IDE controller that holds none in its registers.
+    if (isLegacyIde(block, index)) continue;
     putRegion(out, 0x10 + 4 * index, region);
   }
   // With numbered regions, registers that are not mentioned hold zero.
@@ -262,6 +264,11 @@ function putBars(out: RegisterWriter, block: FunctionBlock, layout: number): Bar
     for (let i = 0; i < count; i++) putEmptyBar(out, i, hints);
   }
   return hints;
+}
+
+/** PCI IDE Controller 1.0 § 2: regions 0 to 3 in compatibility mode. */
+function isLegacyIde({ header }: FunctionBlock, index: number): boolean {
+  return index < 4 && (header.classId === 0x0101 || header.className === "IDE interface");
 }
 
 /** Where the operating system put the regions of a function that does not answer. */
