@@ -1,8 +1,9 @@
 /**
  * Capture: all that was observed of one host, whatever files it came in.
  *
- * Parsers each make a {@link CapturePart} from one file; `merge.ts` makes one Capture of them. Nothing here
- * computes groups, and recorded groups never reach the calculation: they are kept apart for comparison.
+ * Parsers each make a {@link CapturePart} from one file; `merge.ts` makes one Capture of them.
+ * Nothing here computes groups, and recorded groups never reach the calculation: they are kept
+ * apart for comparison.
  */
 import type { HostFacts } from "../isolation/index.js";
 import type { FunctionDescription } from "../pcie/index.js";
@@ -83,7 +84,9 @@ export interface CapturePart {
   readonly notes?: readonly Note[] | undefined;
   /** The file holds observations that exclude each other (two listings of groups that differ). */
   readonly contradictsItself?: boolean | undefined;
-  /** What the kernel keeps reserved, by group number; joined to recorded groups of the same host. */
+  /**
+   * What the kernel keeps reserved, by group number; joined to recorded groups of the same host.
+   */
   readonly groupDetails?: readonly Omit<RecordedGroup, "devices">[] | undefined;
 }
 

@@ -1,5 +1,6 @@
 /**
- * One PCI function: its address, its configuration space and the facts read from it; and the bus it sits on.
+ * One PCI function: its address, its configuration space and the facts read from it; and the bus it
+ * sits on.
  *
  * Facts are read once, here, so that every layer above asks a named field and never an offset.
  * `undefined` = not known, `null` = known to be absent (see config-space.ts).
@@ -51,7 +52,10 @@ export interface FunctionIds {
 export interface FunctionDescription {
   readonly bdf: Bdf;
   readonly config: ConfigSpace;
-  /** For captures whose header type byte is not known whole: text shows the layout, not the multi-function bit. */
+  /**
+   * For captures whose header type byte is not known whole: text shows the layout, not the
+   * multi-function bit.
+   */
   readonly headerType?: number | undefined;
   /** Overrides what the bytes say (a VF shows ffff:ffff there), or fills it in. */
   readonly ids?: { readonly [K in keyof FunctionIds]?: number | undefined } | undefined;
@@ -62,7 +66,10 @@ export interface FunctionDescription {
   readonly physfn?: Bdf | undefined;
   /** Known to be a VF although its PF is not named (a device name that says "Virtual Function"). */
   readonly virtual?: boolean | undefined;
-  /** The bridge directly above, when the capture names it (sysfs path, `lspci -t`); null = on a root bus. */
+  /**
+   * The bridge directly above, when the capture names it (sysfs path, `lspci -t`); null = on a root
+   * bus.
+   */
   readonly parent?: Bdf | null | undefined;
   /** The VMD function that owns this function's domain, when the capture names it (sysfs path). */
   readonly behindVmd?: Bdf | undefined;
@@ -85,7 +92,10 @@ export class PciFunction {
   readonly ids: FunctionIds;
   /** 0 endpoint, 1 bridge, 2 CardBus bridge. */
   readonly headerType: number | undefined;
-  /** Header type bit 7 as captured. The flag the kernel uses also depends on siblings: see {@link multifunction}. */
+  /**
+   * Header type bit 7 as captured. The flag the kernel uses also depends on siblings: see {@link
+   * multifunction}.
+   */
   readonly multifunctionBit: boolean | undefined;
   readonly capabilities: CapabilityList;
   readonly express: ExpressFacts | null | undefined;
@@ -95,9 +105,15 @@ export class PciFunction {
   readonly pasid: PasidFacts | null | undefined;
   readonly sriov: SrIovFacts | null | undefined;
 
-  /** Set by the fabric. Port type after the correction for mislabelled switch ports; undefined for non-PCIe or unknown. */
+  /**
+   * Set by the fabric. Port type after the correction for mislabelled switch ports; undefined for
+   * non-PCIe or unknown.
+   */
   portType: PortType | undefined;
-  /** Set by the fabric: function 0's header bit, or on for functions above 0; never for a VF; undefined when not known. */
+  /**
+   * Set by the fabric: function 0's header bit, or on for functions above 0; never for a VF;
+   * undefined when not known.
+   */
   multifunction: boolean | undefined;
   /** Set by the fabric: the bus this function sits on. */
   bus!: Bus;
@@ -159,7 +175,10 @@ export class PciFunction {
     return this.isBridge ? this.config.knownU8(0x1a) : undefined;
   }
 
-  /** The bridge directly above, or undefined on a root bus. VFs on a virtual bus: the bridge above their PF. */
+  /**
+   * The bridge directly above, or undefined on a root bus. VFs on a virtual bus: the bridge above
+   * their PF.
+   */
   get upstreamBridge(): PciFunction | undefined {
     return this.bus.bridge;
   }
@@ -216,9 +235,9 @@ function readIds(config: ConfigSpace, given: FunctionDescription["ids"]): Functi
 }
 
 /**
- * One bus of a fabric.
- * A root bus has no bridge. A virtual bus carries VFs whose numbers run past their PF's bus: it has no bridge of
- * its own, `virtualOf` is the PF's bus, and `bridge` is that bus's bridge.
+ * One bus of a fabric. A root bus has no bridge. A virtual bus carries VFs whose numbers run past
+ * their PF's bus: it has no bridge of its own, `virtualOf` is the PF's bus, and `bridge` is that
+ * bus's bridge.
  */
 export class Bus {
   readonly segment: number;

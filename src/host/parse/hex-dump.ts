@@ -1,10 +1,11 @@
 /**
- * The quick way through `lspci -x`, `-xxx`, `-xxxx`: a file of header lines, hex rows and blank lines only.
+ * The quick way through `lspci -x`, `-xxx`, `-xxxx`: a file of header lines, hex rows and blank
+ * lines only.
  *
- * Works on bytes, makes no string except for header lines, and keeps per function only the bytes up to the last
- * one that is not zero: a dump of 5,000 functions is 68 MB of text. Whatever has another shape (decoded text in
- * between, mail quoting, rows out of order, an address twice) makes it give up, and the general reader takes
- * over; the result is the same.
+ * Works on bytes, makes no string except for header lines, and keeps per function only the bytes up
+ * to the last one that is not zero: a dump of 5,000 functions is 68 MB of text. Whatever has
+ * another shape (decoded text in between, mail quoting, rows out of order, an address twice) makes
+ * it give up, and the general reader takes over; the result is the same.
  */
 import { CONFIG_SIZE, ConfigSpace } from "../../pcie/index.js";
 import type { Bdf } from "../../units/index.js";
@@ -95,7 +96,10 @@ class Dump {
     return this.#close() && this.#functions.length > 0;
   }
 
-  /** Reads `hh: ` or `hhh: ` and 16 bytes; returns the start of the next line, 0 when it is no such row. */
+  /**
+   * Reads `hh: ` or `hhh: ` and 16 bytes; returns the start of the next line, 0 when it is no such
+   * row.
+   */
   #hexRow(start: number): number {
     const bytes = this.#bytes;
     const a = DIGIT[bytes[start] ?? 0] ?? NOT_HEX;

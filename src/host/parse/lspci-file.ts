@@ -1,4 +1,7 @@
-/** One file of lspci output, whatever it holds: a pure hex dump, text of any verbosity, a bus tree, several of them. */
+/**
+ * One file of lspci output, whatever it holds: a pure hex dump, text of any verbosity, a bus tree,
+ * several of them.
+ */
 import type { CapturePart } from "../capture.js";
 import { parsePureHexDump } from "./hex-dump.js";
 import { readHeaderLine } from "./lspci/header-line.js";
@@ -28,7 +31,9 @@ export function parseLspciText(text: TextLines, options: LspciOptions = {}): Cap
   return [...parseLspci(text, options), ...(tree === undefined ? [] : [tree])];
 }
 
-/** Looks at the first 4 KiB: a header line first, a hex row second. Costs nothing on other files. */
+/**
+ * Looks at the first 4 KiB: a header line first, a hex row second. Costs nothing on other files.
+ */
 export function looksLikeHexDump(bytes: Uint8Array): boolean {
   const head = Array.from(bytes.subarray(0, 4096), (b) => String.fromCharCode(b)).join("");
   const [first, second] = head.split("\n").filter((line) => line.trim() !== "");
@@ -42,7 +47,10 @@ export function looksLikeHexDump(bytes: Uint8Array): boolean {
 
 const MACHINE_SLOT = /^(?:Slot|Device):\s+(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
 
-/** Whether lines of a function's description or listing are among these (give it the beginning of a file). */
+/**
+ * Whether lines of a function's description or listing are among these (give it the beginning of a
+ * file).
+ */
 export function looksLikeLspci(text: TextLines): boolean {
   return text.lines.some(
     (line) => readHeaderLine(stripTimestamp(line)) !== undefined || MACHINE_SLOT.test(line),

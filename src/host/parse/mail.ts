@@ -1,9 +1,10 @@
 /**
- * Transfer encodings of mail: quoted-printable (RFC 2045 § 6.7) and base64 (§ 6.8) parts inside one text.
+ * Transfer encodings of mail: quoted-printable (RFC 2045 § 6.7) and base64 (§ 6.8) parts inside one
+ * text.
  *
- * Works on lines with their numbers, so that a later error still names the line of the original file. A part
- * is decoded only when a `Content-Transfer-Encoding` header says so, or when the text cannot be anything else:
- * `[size=64]` in plain text must not turn into `[sized]`.
+ * Works on lines with their numbers, so that a later error still names the line of the original
+ * file. A part is decoded only when a `Content-Transfer-Encoding` header says so, or when the text
+ * cannot be anything else: `[size=64]` in plain text must not turn into `[sized]`.
  */
 import { decodeUtf8 } from "./text-encoding.js";
 

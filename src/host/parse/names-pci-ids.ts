@@ -1,10 +1,10 @@
 /**
  * A pci.ids file as a name table, indexed only as far as it is asked.
  *
- * The format (man 5 pci.ids): vendors at the line start, devices behind one tab, subsystems behind two, and
- * classes as `C nn name` with sub-classes behind one tab. One pass finds where vendors begin; a vendor's
- * devices are read when the first of its names is looked up. An id may be listed several times under several
- * names: the shipped table does so for renamed entries.
+ * The format (man 5 pci.ids): vendors at the line start, devices behind one tab, subsystems behind
+ * two, and classes as `C nn name` with sub-classes behind one tab. One pass finds where vendors
+ * begin; a vendor's devices are read when the first of its names is looked up. An id may be listed
+ * several times under several names: the shipped table does so for renamed entries.
  */
 import { InputError } from "../../units/index.js";
 import type { NameTable, SubsystemId } from "./names.js";

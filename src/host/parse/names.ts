@@ -1,9 +1,10 @@
 /**
  * From names back to ids: what a capture without `-nn` needs.
  *
- * lspci prints "vendor name, blank, device name", so the boundary is found by trying every beginning that is a
- * vendor's name, longest first. Names changed over the years and several ids share a name; every id that any
- * table gives for a name counts, and more than one makes the match ambiguous.
+ * lspci prints "vendor name, blank, device name", so the boundary is found by trying every
+ * beginning that is a vendor's name, longest first. Names changed over the years and several ids
+ * share a name; every id that any table gives for a name counts, and more than one makes the match
+ * ambiguous.
  */
 
 /** A source of names: the shipped table, or the text of a pci.ids file. */
@@ -35,7 +36,9 @@ const NOTHING: NameMatch = { vendor: undefined, device: undefined, candidates: u
 const CANDIDATE_LIMIT = 64;
 const NUMBERED = /^(?:Unknown d|D)evice \[?([0-9a-f]{4})\]?$/i;
 
-/** Ids of `Intel Corporation 82576 Gigabit Network Connection` or `Intel Corporation Device 09a2`. */
+/**
+ * Ids of `Intel Corporation 82576 Gigabit Network Connection` or `Intel Corporation Device 09a2`.
+ */
 export function resolveName(text: string, tables: readonly NameTable[]): NameMatch {
   const name = collapse(text);
   let vendorOnly: NameMatch = NOTHING;

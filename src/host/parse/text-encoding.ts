@@ -1,8 +1,9 @@
 /**
  * Bytes to text without the platform's decoder (the core uses no runtime globals).
  *
- * UTF-8 by default; a byte that is not UTF-8 becomes the Latin-1 character of the same number, so that no
- * input is refused for its encoding. UTF-16 is recognised by its byte order mark, or by zero high bytes.
+ * UTF-8 by default; a byte that is not UTF-8 becomes the Latin-1 character of the same number, so
+ * that no input is refused for its encoding. UTF-16 is recognised by its byte order mark, or by
+ * zero high bytes.
  */
 
 /** How the bytes were read. */

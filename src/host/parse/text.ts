@@ -1,10 +1,11 @@
 /**
  * Text as people send it, made into plain lines that keep their place in the original file.
  *
- * What is undone here, because it never carries meaning: byte order marks, UTF-16, CRLF, transfer encodings of
- * mail, `>` quoting, HTML wrapping and entities, terminal colours, markdown fences, no-break spaces, trailing
- * blanks. What is left to each parser: indentation (tabs are kept), time stamps ({@link stripTimestamp}), and
- * lines that a mailer broke ({@link joinWrapped}, which needs to know how a line of that format begins).
+ * What is undone here, because it never carries meaning: byte order marks, UTF-16, CRLF, transfer
+ * encodings of mail, `>` quoting, HTML wrapping and entities, terminal colours, markdown fences,
+ * no-break spaces, trailing blanks. What is left to each parser: indentation (tabs are kept), time
+ * stamps ({@link stripTimestamp}), and lines that a mailer broke ({@link joinWrapped}, which needs
+ * to know how a line of that format begins).
  */
 import { InputError, type InputPlace } from "../../units/index.js";
 import { decodeMail, type RawLine } from "./mail.js";
@@ -27,7 +28,10 @@ export class TextLines {
   readonly lines: readonly string[];
   /** Original line numbers, from 1, one per line. */
   readonly numbers: readonly number[];
-  /** Width of the original line with quoting, in characters; negative when it ended in a blank (RFC 3676). */
+  /**
+   * Width of the original line with quoting, in characters; negative when it ended in a blank (RFC
+   * 3676).
+   */
   readonly widths: readonly number[];
   readonly repairs: ReadonlySet<Repair>;
 
@@ -90,8 +94,8 @@ export function linesOf(text: string, file: string, repairs: readonly Repair[] =
 }
 
 const HTML = /&(?:lt|gt|amp|quot|nbsp|#39|#x27|#160|#9);|<(?:pre|br|html|div)\b[^<>]*>/i;
-const TAG =
-  /<\/?(?:html|head|body|pre|code|p|div|span|table|tbody|tr|td|th|blockquote|b|i|tt|font|a|br)\b[^<>]{0,500}>/gi;
+const TAGS = "html|head|body|pre|code|p|div|span|table|tbody|tr|td|th|blockquote|b|i|tt|font|a|br";
+const TAG = new RegExp(`</?(?:${TAGS})\\b[^<>]{0,500}>`, "gi");
 const ENTITY = /&(lt|gt|amp|quot|nbsp|apos|#39|#x27|#160|#9);/g;
 const ENTITIES: Readonly<Record<string, string>> = {
   lt: "<",
@@ -163,8 +167,8 @@ const NO_BREAK = /\u00a0/g;
 const ZERO_WIDTH = /[\u200b\u200c\ufeff]/g;
 
 /**
- * Whether `lines[index]` continues the line before it: that line ended in a blank (format=flowed), or was so
- * long that the first word of this one did not fit into 66 or more columns.
+ * Whether `lines[index]` continues the line before it: that line ended in a blank (format=flowed),
+ * or was so long that the first word of this one did not fit into 66 or more columns.
  */
 export function continuesPrevious(text: TextLines, index: number): boolean {
   const width = text.widths[index - 1];
@@ -176,8 +180,8 @@ export function continuesPrevious(text: TextLines, index: number): boolean {
 }
 
 /**
- * Joins lines that a mailer broke. `starts(line)` says that a line begins something of its own; other lines
- * that follow a broken one are appended to it. Blank lines are never joined.
+ * Joins lines that a mailer broke. `starts(line)` says that a line begins something of its own;
+ * other lines that follow a broken one are appended to it. Blank lines are never joined.
  */
 export function joinWrapped(text: TextLines, starts: (line: string) => boolean): TextLines {
   const lines: string[] = [];
@@ -207,8 +211,10 @@ export function joinWrapped(text: TextLines, starts: (line: string) => boolean):
   );
 }
 
-const STAMP =
-  /^(?:\[ {0,8}\d{1,9}\.\d{1,9}\]|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]{0,10}(?:Z|[+-]\d\d:?\d\d)?|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) ?/;
+const KERNEL_STAMP = String.raw`\[ {0,8}\d{1,9}\.\d{1,9}\]`;
+const ISO_STAMP = String.raw`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]{0,10}(?:Z|[+-]\d\d:?\d\d)?`;
+const SYSLOG_STAMP = String.raw`[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d`;
+const STAMP = new RegExp(`^(?:${KERNEL_STAMP}|${ISO_STAMP}|${SYSLOG_STAMP}) ?`);
 const SYSLOG = /^[\w.-]{1,64} [\w./-]{1,64}(?:\[\d{1,9}\])?: (?:\[ {0,8}\d{1,9}\.\d{1,9}\] ?)?/;
 
 /** The line without a leading kernel, ISO 8601 or syslog time stamp. */

@@ -6,11 +6,13 @@
  *              |                               \-02.0-[04]----00.0
  *              \-1f.0
  *
- * A line's first `+` or `\` says by its column to which bus the line belongs; each `+` inside a line opens the
- * list of the bus before it. With several root buses the first column holds them. Old versions leave out the
- * segment. An excerpt may begin anywhere: lines whose column was not opened before are left out.
+ * A line's first `+` or `\` says by its column to which bus the line belongs; each `+` inside a
+ * line opens the list of the bus before it. With several root buses the first column holds them.
+ * Old versions leave out the segment. An excerpt may begin anywhere: lines whose column was not
+ * opened before are left out.
  *
- * A bus that no bridge of the capture leads to is drawn like a root bus; so are the extra buses of VFs.
+ * A bus that no bridge of the capture leads to is drawn like a root bus; so are the extra buses of
+ * VFs.
  */
 import { type Bdf, makeBdf } from "../../units/index.js";
 import type { CapturePart, TreeFact } from "../capture.js";

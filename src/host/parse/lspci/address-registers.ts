@@ -1,15 +1,18 @@
 /**
  * Base address registers and bridge windows from text.
  *
- * lspci prints the addresses the operating system uses. Where they differ from the registers (host bridges
- * with an offset) only the dump is right, so address bits are written but never "decided".
+ * lspci prints the addresses the operating system uses. Where they differ from the registers (host
+ * bridges with an offset) only the dump is right, so address bits are written but never "decided".
  */
 import type { BarHint } from "../../../pcie/index.js";
 import type { RegisterWriter } from "./registers.js";
 
-const REGION =
-  /^(?:Region (\d+): )?(?:\[virtual\] )?(Memory|I\/O ports|I\/O memory) at ([0-9a-f]{1,16}|<[a-z0-9-]+>)/i;
-const ROM = /^(?:\[virtual\] )?Expansion ROM at ([0-9a-f]{1,16}|<[a-z0-9-]+>)/i;
+const ADDRESS = "([0-9a-f]{1,16}|<[a-z0-9-]{1,40}>)";
+const REGION = new RegExp(
+  `^(?:Region (\\d+): )?(?:\\[virtual\\] )?(Memory|I/O ports|I/O memory) at ${ADDRESS}`,
+  "i",
+);
+const ROM = new RegExp(`^(?:\\[virtual\\] )?Expansion ROM at ${ADDRESS}`, "i");
 const SIZE = /\[size=(\d{1,9})([KMGTP]?)\]/;
 const UNITS: Readonly<Record<string, bigint>> = {
   "": 1n,
@@ -91,7 +94,10 @@ export function readRom(text: string): BarHint | undefined {
 
 const BUS = /primary=([0-9a-f]{2}), secondary=([0-9a-f]{2}), subordinate=([0-9a-f]{2})/i;
 
-/** `Bus: primary=00, secondary=01, subordinate=03, sec-latency=0`; false when the line has another form. */
+/**
+ * `Bus: primary=00, secondary=01, subordinate=03, sec-latency=0`; false when the line has another
+ * form.
+ */
 export function putBuses(out: RegisterWriter, text: string): boolean {
   const m = BUS.exec(text);
   if (m === null) return false;
@@ -105,7 +111,9 @@ export type WindowName = "io" | "memory" | "prefetchable";
 
 const RANGE = /([0-9a-f]{4,16})-([0-9a-f]{4,16})/i;
 
-/** `I/O behind bridge: 0000f000-00000fff [disabled] [32-bit]` and its two sisters, in all spellings. */
+/**
+ * `I/O behind bridge: 0000f000-00000fff [disabled] [32-bit]` and its two sisters, in all spellings.
+ */
 export function putWindow(out: RegisterWriter, name: WindowName, text: string): boolean {
   const m = RANGE.exec(text);
   if (m === null) {

@@ -1,8 +1,8 @@
 /**
  * One function's lines, gathered: header line, properties, capability paragraphs, hex rows.
  *
- * A block takes lines until {@link FunctionBlock.take} says that a line is not its own. It keeps text only
- * where a register or a fact will be read from it.
+ * A block takes lines that blocks.ts gives it. It keeps
+ * text only where a register or a fact will be read from it.
  */
 
 import { type CapabilityText, RegisterCollector, readCapabilityLine } from "./capability-text.js";
@@ -82,7 +82,10 @@ export class FunctionBlock {
   }
 }
 
-/** Properties whose value follows their name; `Region` and `Flags` stand for lines with several forms. */
+/**
+ * Properties whose value follows their name; `Region` and `Flags` stand for lines with several
+ * forms.
+ */
 export const PROPERTY: readonly string[] = [
   "Subsystem",
   "Control",

@@ -1,9 +1,9 @@
 /**
  * Cuts lspci text into blocks of one function each.
  *
- * A block begins with a header line. What belongs to it: indented lines, lines with a property's name (for
- * text that lost its indentation), hex rows, and fragments that a mailer broke off. Anything else at the line
- * start ends the block: prose, a shell prompt, the next part of a mail.
+ * A block begins with a header line. What belongs to it: indented lines, lines with a property's
+ * name (for text that lost its indentation), hex rows, and fragments that a mailer broke off.
+ * Anything else at the line start ends the block: prose, a shell prompt, the next part of a mail.
  */
 import { continuesPrevious, stripTimestamp, type TextLines } from "../text.js";
 import { FunctionBlock, propertyOf } from "./block.js";
@@ -95,7 +95,8 @@ class Cutter {
       if (this.#pending.length < 8192) this.#pending += ` ${trimmed}`;
       return;
     }
-    // Text without indentation: register lines belong to the paragraph as long as no blank line came.
+    // Text without indentation: register lines belong to the paragraph as long as no blank
+    // line came.
     if (!this.#blank && !indented && this.#pendingIndex !== block.index && hasFlags(trimmed)) {
       this.#flush();
       this.#pending = trimmed;

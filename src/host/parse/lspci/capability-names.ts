@@ -3,7 +3,9 @@
  * PCI Code and ID Assignment 1.15, § 2 (standard) and § 3 (extended).
  */
 
-/** Beginnings of titles; the longest that fits wins, so a table may hold a title and its extension. */
+/**
+ * Beginnings of titles; the longest that fits wins, so a table may hold a title and its extension.
+ */
 const STANDARD: readonly (readonly [string, number])[] = [
   ["Null", 0x00],
   ["Power Management", 0x01],

@@ -1,8 +1,8 @@
 /**
  * Capability paragraphs: their titles, their register lines, and the chains they form.
  *
- * lspci walks each chain in order, so the order of paragraphs gives every link. A chain that lspci reports as
- * looped or broken ends at its last good entry.
+ * lspci walks each chain in order, so the order of paragraphs gives every link. A chain that lspci
+ * reports as looped or broken ends at its last good entry.
  */
 import { CapabilityId, ExtendedCapabilityId } from "../../../pcie/index.js";
 import { capabilityId, UNKNOWN_EXTENDED, UNKNOWN_STANDARD } from "./capability-names.js";
@@ -15,7 +15,9 @@ export interface CapabilityText {
   /** Undefined for a title that is not known. */
   readonly id: number | undefined;
   readonly title: string;
-  /** Register label → its text, continuation lines included. Only for capabilities that are decoded. */
+  /**
+   * Register label → its text, continuation lines included. Only for capabilities that are decoded.
+   */
   readonly registers: Map<string, string>;
   /** `Region n: …` lines inside the paragraph (VF BARs). */
   readonly regions: string[];
@@ -108,7 +110,10 @@ export interface Chains {
   readonly broken: boolean;
 }
 
-/** Writes both chains: heads, ids, versions and links. `pointer` is where the standard chain's head sits. */
+/**
+ * Writes both chains: heads, ids, versions and links. `pointer` is where the standard chain's head
+ * sits.
+ */
 export function putChains(out: RegisterWriter, chains: Chains, pointer: number): void {
   const standard = chains.capabilities.filter((c) => !c.extended);
   const extended = chains.capabilities.filter((c) => c.extended);

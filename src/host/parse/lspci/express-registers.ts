@@ -169,8 +169,8 @@ const DEVCTL2: FlagTable = [
 ];
 
 /**
- * Each byte becomes known only when the text states the bit of it that matters here: versions of lspci before
- * 3.6 print neither end-to-end prefixes nor their blocking.
+ * Each byte becomes known only when the text states the bit of it that matters here: versions of
+ * lspci before 3.6 print neither end-to-end prefixes nor their blocking.
  */
 function putDevice2(
   out: RegisterWriter,

@@ -1,4 +1,7 @@
-/** ACS, ATS, PRI, PASID, ARI and SR-IOV from text. PCIe 6 § 7.7.11, § 10.5, § 7.8.9, § 7.8.8, § 9.3.3. */
+/**
+ * ACS, ATS, PRI, PASID, ARI and SR-IOV from text. PCIe 6 § 7.7.11, § 10.5, § 7.8.9, § 7.8.8, §
+ * 9.3.3.
+ */
 import { ExtendedCapabilityId } from "../../../pcie/index.js";
 import { putRegion, readRegion } from "./address-registers.js";
 import type { CapabilityText } from "./capability-text.js";

@@ -1,4 +1,7 @@
-/** A captured function made from one block of lspci text, with or without a hex dump of the same function. */
+/**
+ * A captured function made from one block of lspci text, with or without a hex dump of the same
+ * function.
+ */
 import { type BarHint, CONFIG_SIZE, type ConfigExtent, ConfigSpace } from "../../../pcie/index.js";
 import type { InputPlace } from "../../../units/index.js";
 import type { CapturedFunction } from "../../capture.js";
@@ -308,7 +311,9 @@ export function missesList(block: FunctionBlock): boolean {
   return block.properties.get("Status")?.includes("Cap+") === true;
 }
 
-/** A function that does not answer (powered down) reads as ff throughout; such a dump says nothing. */
+/**
+ * A function that does not answer (powered down) reads as ff throughout; such a dump says nothing.
+ */
 function dropSilentDump(block: FunctionBlock): void {
   const { hex, hexLength } = block;
   if (hex === undefined || hexLength < 64) return;

@@ -25,8 +25,9 @@ export interface HeaderLine {
   readonly progIf: number | undefined;
 }
 
-const START =
-  /^\s{0,16}(?:(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\/)*((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) +(\S.*)$/i;
+const ADDRESS = "[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]";
+const FULL = `(?:[0-9a-f]{4,8}:)?${ADDRESS}`;
+const START = new RegExp(`^\\s{0,16}(?:${FULL}/){0,16}(${FULL}) +(\\S.*)$`, "i");
 
 const CLASS = /^(.{0,80}?)(?: ?\[([0-9a-f]{4})\])?$/i;
 const CLASS_NUMBER = /^(?:Class )?([0-9a-f]{4})$/i;

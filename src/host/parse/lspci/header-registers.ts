@@ -1,4 +1,6 @@
-/** Command, status, latency and interrupt lines: the common part of the header. PCIe 6 § 7.5.1.1. */
+/**
+ * Command, status, latency and interrupt lines: the common part of the header. PCIe 6 § 7.5.1.1.
+ */
 import {
   addField,
   type FlagTable,

@@ -4,8 +4,9 @@ import type { TextLines } from "../text.js";
 import { FunctionBlock } from "./block.js";
 import { numberIn } from "./header-line.js";
 
-const KEY =
-  /^(Slot|Class|Vendor|Device|SVendor|SDevice|Rev|ProgIf|PhySlot|Driver|Module|NUMANode|IOMMUGroup):\s+(\S.*)$/;
+const KEYS =
+  "Slot Class Vendor Device SVendor SDevice Rev ProgIf PhySlot Driver Module NUMANode IOMMUGroup";
+const KEY = new RegExp(`^(${KEYS.replaceAll(" ", "|")}):\\s+(\\S.*)$`);
 
 type Fields = Map<string, string>;
 

@@ -1,9 +1,9 @@
 /**
  * `lspci` output of any verbosity, with or without hex, as capture parts.
  *
- * Blocks of one address are one function (a listing followed by `-vvv`, decoded text followed by hex). Where
- * decoded text and hex disagree the hex wins and a note names line and offset. Group numbers go to the recorded
- * groups only.
+ * Blocks of one address are one function (a listing followed by `-vvv`, decoded text followed by
+ * hex). Where decoded text and hex disagree the hex wins and a note names line and offset. Group
+ * numbers go to the recorded groups only.
  */
 import { type Bdf, formatBdf, hex, type InputPlace } from "../../../units/index.js";
 import type { CapturedFunction, CapturePart, Note, RecordedGroups } from "../../capture.js";
@@ -44,8 +44,8 @@ export function parseLspci(text: TextLines, options: LspciOptions = {}): Capture
 }
 
 /**
- * Where lists are shown (the capture was made by root), a list that is announced and not shown has no entry;
- * only the last function may have been cut off.
+ * Where lists are shown (the capture was made by root), a list that is announced and not shown has
+ * no entry; only the last function may have been cut off.
  */
 function completeLists(
   drafts: Map<Bdf, Draft>,
@@ -65,7 +65,7 @@ function noteSilent(drafts: ReadonlyMap<Bdf, Draft>, text: TextLines, notes: Not
     if (!block.dead) continue;
     notes.push({
       severity: "info",
-      text: `${formatBdf(captured.bdf)} did not answer (all registers read ff): powered down or gone`,
+      text: `${formatBdf(captured.bdf)} did not answer (registers read ff): powered down or gone`,
       place: text.place(block.index),
     });
   }
@@ -113,7 +113,7 @@ function noteDifference(draft: Draft, text: TextLines, notes: Note[]): void {
   const at = formatBdf(captured.bdf);
   notes.push({
     severity: "conflict",
-    text: `${at}: decoded text and hex dump differ at offset 0x${hex(difference, 2)}; the dump is used`,
+    text: `${at}: text and hex dump differ at offset 0x${hex(difference, 2)}; the dump is used`,
     place: text.place(
       block.hexIndex >= 0 ? block.hexIndex : block.index,
       `0x${hex(difference, 2)}`,

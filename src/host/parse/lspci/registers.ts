@@ -1,9 +1,10 @@
 /**
  * Registers written from decoded text.
  *
- * Three planes per byte: the value, whether the byte is known at all, and which of its bits the text really
- * states ("decided"). A field of which the text leaves reserved bits open is known (they read as zero) but not
- * fully decided; the comparison with a hex dump looks at decided bits only.
+ * Three planes per byte: the value, whether the byte is known at all, and which of its bits the
+ * text really states ("decided"). A field of which the text leaves reserved bits open is known
+ * (they read as zero) but not fully decided; the comparison with a hex dump looks at decided bits
+ * only.
  *
  * One writer serves a whole file: {@link RegisterWriter.reset} clears only what was touched.
  */
@@ -29,8 +30,8 @@ export class RegisterWriter {
   }
 
   /**
-   * Writes a little-endian field of `width` bytes and makes it known. `decided` are the bits the text states.
-   * Fields beyond 4 KiB are left out: text can hold any number.
+   * Writes a little-endian field of `width` bytes and makes it known. `decided` are the bits the
+   * text states. Fields beyond 4 KiB are left out: text can hold any number.
    */
   put(offset: number, width: 1 | 2 | 4, value: number, decided = 0): this {
     if (!(offset >= 0 && offset + width <= CONFIG_SIZE)) return this;
@@ -66,7 +67,10 @@ export class RegisterWriter {
     };
   }
 
-  /** The dump laid over the text: its bytes win, and what it does not reach stays as the text has it. */
+  /**
+   * The dump laid over the text: its bytes win, and what it does not reach stays as the text has
+   * it.
+   */
   buildOver(dump: Uint8Array, extent: ConfigExtent): ConfigSpace {
     const n = Math.max(this.#used, dump.length);
     const bytes = this.#bytes.slice(0, n);
@@ -82,7 +86,9 @@ export class RegisterWriter {
   }
 }
 
-/** First offset below `end` where a decided bit of `bytes` differs from the dump; -1 when none does. */
+/**
+ * First offset below `end` where a decided bit of `bytes` differs from the dump; -1 when none does.
+ */
 export function firstDifference(
   bytes: Uint8Array,
   decided: Uint8Array,
