@@ -6,6 +6,7 @@ import {
   claimedSpans,
   describeFunction,
   type Fabric,
+  type FunctionSpec,
   memoryRequest,
   memoryWindows,
   type PciFunction,
@@ -46,15 +47,14 @@ function compare(
   for (const from of fabric.functions) {
     const reaches = reachesOf(graph, from).filter((r) => kinds.includes(r.via));
     for (const address of addresses) {
-      const { result, hops } = router.route(from, memoryRequest({ requester: from.rid, address, length: 1 }));
+      const tlp = memoryRequest({ requester: from.rid, address, length: 1 });
+      const { result, hops } = router.route(from, tlp);
       const routed = result.kind === "peer" ? result.function : undefined;
       if (routed !== undefined) delivered++;
       const expected = reaches.find((r) => covers(r, address))?.device;
-      assert.equal(
-        name(routed),
-        name(expected),
-        `${name(from)} to 0x${address.toString(16)}: ${hops.map((h) => `${name(h.at)} ${h.reason.kind}`)}`,
-      );
+      const trace = hops.map((h) => `${name(h.at)} ${h.reason.kind}`);
+      const shown = `${name(from)} to 0x${address.toString(16)}: ${trace}`;
+      assert.equal(name(routed), name(expected), shown);
     }
   }
   return { delivered, requests: addresses.length * fabric.functions.length };
@@ -105,9 +105,39 @@ test("who reaches a function is the inverse of whom a function reaches", () => {
   }
 });
 
+/** Port numbers and vectors that differ, so that egress control selects. */
+function withEgress(spec: FunctionSpec, i: number): FunctionSpec {
+  const { acs } = spec;
+  if (acs === undefined || i % 2 === 0) return { ...spec, portNumber: i % 30 };
+  const capability = (acs.capability & 0x5f) | 0x2020;
+  const egressVector = [0x9e3779b9 >>> (i % 20)];
+  return {
+    ...spec,
+    portNumber: i % 30,
+    acs: { capability, control: acs.control | 0x20, egressVector },
+  };
+}
+
+test("the graph is what routing does where egress control selects peers", () => {
+  const all = { rootComplexPeers: "any", functionPeers: true } as const;
+  let selective = 0;
+  for (const specs of sampleFabrics(SEED + 4, 80, { maxBuses: 12 })) {
+    const functions = specs.map((s, i) => describeFunction(withEgress(s, i)));
+    const fabric = buildFabric({ functions });
+    compare(fabric, all, ["switch", "bus", "function", "root"]);
+    for (const { sources } of buildP2pGraph(fabric).turns) {
+      for (const { because } of sources) {
+        if (because.some((e) => e.kind === "egress-control-allows")) selective++;
+      }
+    }
+  }
+  assert.ok(selective > 50);
+});
+
 test("edges are counted as the pairs that turns allow", () => {
   for (const specs of sampleFabrics(SEED + 3, 100)) {
-    const graph = buildP2pGraph(buildFabric({ functions: specs.map(describeFunction) }));
+    const functions = specs.map((s, i) => describeFunction(withEgress(s, i)));
+    const graph = buildP2pGraph(buildFabric({ functions }));
     const counted = { certain: 0, implementationDefined: 0 };
     for (const turn of graph.turns) {
       for (const source of turn.sources) {

@@ -66,8 +66,11 @@ class CompletionWalk {
   run(from: number): CompletionRoute {
     const m = this.#m;
     this.#hop(from, "completion-issued");
+    // A port that completes for a requester below it sends straight down.
+    if (this.#ownerOf([from], from) === from) return this.#descend(from, "peer");
     let fn = from;
     for (;;) {
+      if (fn !== from && m.rid[fn] === this.#requester) return this.#deliver(fn, "peer");
       const domain = m.domain[fn] as number;
       if (m.place[domain] === Place.Root) return this.#meetRoot(fn);
       const taken = this.#meet(fn, domain);

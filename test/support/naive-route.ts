@@ -1,6 +1,6 @@
 /**
- * A second opinion on routing: slow, recursive, straight from registers, sharing no code with the product's
- * routing. Answers one line of text for each request.
+ * A second opinion on routing: slow, recursive, straight from registers, sharing no code with the
+ * product's routing. Answers one line of text for each request.
  */
 import type { Bus, Fabric, MemoryRequest, PciFunction } from "../../src/pcie/index.js";
 import { PortType } from "../../src/pcie/index.js";
