@@ -33,7 +33,7 @@ function main([source, ...pair]) {
   let status = ioasis("groups", "--from", from);
   const [a, b] = source === undefined ? PAIR : pair;
   if (a !== undefined)
-    status ||= ioasis("explain", "--from", from, ...(b === undefined ? [a] : [a, b]));
+    status ||= ioasis("explain", ...(b === undefined ? [a] : [a, b]), "--from", from);
   say("And this host:");
   ioasis("groups");
   process.exitCode = status;
