@@ -1,5 +1,6 @@
 /** Hands out aligned addresses in growing order from one pool. */
 import type { BarKind } from "../pcie/index.js";
+import { mergeSpans, type Span } from "../units/index.js";
 
 /** The window of a bridge that carries an address, and the pool it is taken from. */
 export type AddressPool = "io" | "memory" | "prefetchable";
@@ -9,10 +10,14 @@ export type Pools = Readonly<Record<AddressPool, AddressCursor>>;
 export class AddressCursor {
   #next: bigint;
   readonly #last: bigint;
+  /** Spans that are not handed out, sorted and apart; `#skip` is the first that may lie ahead. */
+  readonly #taken: readonly Span[];
+  #skip = 0;
 
-  constructor(first: bigint, last: bigint) {
-    this.#next = first;
-    this.#last = last;
+  constructor(pool: Span, taken: readonly Span[] = []) {
+    this.#next = pool.first;
+    this.#last = pool.last;
+    this.#taken = mergeSpans(taken);
   }
 
   align(granule: bigint): void {
@@ -21,7 +26,13 @@ export class AddressCursor {
 
   /** Base of `size` bytes, or undefined when the pool is used up. */
   take(size: bigint, alignment: bigint): bigint | undefined {
-    const base = alignUp(this.#next, alignment);
+    let base = alignUp(this.#next, alignment);
+    for (;;) {
+      const span = this.#taken[this.#skip];
+      if (span === undefined || base + size - 1n < span.first) break;
+      if (span.last >= base) base = alignUp(span.last + 1n, alignment);
+      this.#skip++;
+    }
     if (base + size - 1n > this.#last) return undefined;
     this.#next = base + size;
     return base;

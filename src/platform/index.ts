@@ -1,3 +1,15 @@
 /** Platform descriptions: hosts written down by people, numbered and turned into functions. */
+export * from "./build-platform.js";
+export type { DeviceKind } from "./device-kind.js";
 export * from "./layout.js";
+export type { LayoutProblem } from "./layout-problem.js";
+export * from "./line-map.js";
 export type * from "./plan.js";
+export { PlatformError } from "./platform-error.js";
+export {
+  type DeviceNode,
+  PLATFORM_SCHEMA,
+  type PlatformNode,
+  platformJsonSchema,
+} from "./platform-shape.js";
+export * from "./read-platform.js";

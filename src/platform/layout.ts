@@ -5,20 +5,16 @@
  * (PCIe 6 § 9.2.1.2). Addresses grow in the same order, so the windows of siblings never overlap and a window
  * holds exactly what is below its bridge, rounded to the bridge's granularity (PCI-to-PCI Bridge 1.2 § 3.2.5).
  * 64-bit prefetchable BARs live above 4 GiB, other memory BARs below it, I/O below 64 KiB per segment.
- * Addresses that a plan fixes are kept as they are; automatic windows cover them.
+ * Addresses that a plan fixes are kept as they are: automatic ones keep clear of them and, behind a fixed
+ * window, are taken from it. Fixed addresses that overlap or leave their window are problems.
  */
 import type { FunctionSpec } from "../pcie/index.js";
 import { bdfFromRid, formatBdf, makeBdf, type Span } from "../units/index.js";
 import { AddressCursor, type AddressPool, alignUp, type Pools, poolOf } from "./address-cursor.js";
+import { checkUse, emptyUse, fixedSpans, type Use } from "./layout-check.js";
+import type { LayoutProblem } from "./layout-problem.js";
+import type { InputPath } from "./line-map.js";
 import type { PlannedBar, PlannedFunction, PlannedRoot, PlannedSrIov } from "./plan.js";
-
-/** Something that cannot be laid out as planned. */
-export interface LayoutProblem {
-  readonly origin: readonly (string | number)[] | undefined;
-  readonly field: string | undefined;
-  readonly text: string;
-  readonly expected: string | undefined;
-}
 
 export interface LaidOutFunction {
   readonly spec: FunctionSpec;
@@ -31,30 +27,44 @@ export interface Layout {
   readonly problems: readonly LayoutProblem[];
 }
 
+const POOL_SPAN: Readonly<Record<AddressPool, Span>> = {
+  io: { first: 0x1000n, last: 0xffffn },
+  memory: { first: 0x8000_0000n, last: 0xfebf_ffffn },
+  prefetchable: { first: 0x40_0000_0000n, last: 0xf_ffff_ffff_ffffn },
+};
+
 export function layOut(roots: readonly PlannedRoot[]): Layout {
+  const fixed = fixedSpans(roots.flatMap((root) => root.functions));
   const memory: Omit<Pools, "io"> = {
-    memory: new AddressCursor(0x8000_0000n, 0xfebf_ffffn),
-    prefetchable: new AddressCursor(0x40_0000_0000n, 0xf_ffff_ffff_ffffn),
+    memory: new AddressCursor(POOL_SPAN.memory, fixed.memory),
+    prefetchable: new AddressCursor(POOL_SPAN.prefetchable, fixed.prefetchable),
   };
   const io = new Map<number, AddressCursor>();
   const out = new Builder();
   const next = new Map<number, number>();
-  const fixed = roots.filter((root) => root.bus !== undefined);
-  for (const root of [...fixed, ...roots.filter((r) => r.bus === undefined)]) {
+  const shared = emptyUse();
+  const uses = new Map<number, Use>();
+  const numbered = roots.filter((root) => root.bus !== undefined);
+  for (const root of [...numbered, ...roots.filter((r) => r.bus === undefined)]) {
     const bus = root.bus ?? next.get(root.segment) ?? 0;
     let ports = io.get(root.segment);
     if (ports === undefined) {
-      ports = new AddressCursor(0x1000n, 0xffffn);
+      const taken = fixedSpans(
+        roots.flatMap((r) => (r.segment === root.segment ? r.functions : [])),
+      );
+      ports = new AddressCursor(POOL_SPAN.io, taken.io);
       io.set(root.segment, ports);
+      uses.set(root.segment, { ...shared, io: [] });
     }
-    const end = out.root(root, bus, { ...memory, io: ports });
+    const use = uses.get(root.segment) ?? shared;
+    const end = out.root(root, bus, { ...memory, io: ports }, use);
     next.set(root.segment, Math.max(next.get(root.segment) ?? 0, end));
   }
+  out.check(shared, undefined);
+  // Segments share memory addresses, but each has I/O addresses of its own.
+  for (const { io } of uses.values()) out.check({ ...emptyUse(), io }, undefined);
   return { functions: out.functions, problems: out.problems };
 }
-
-/** Spans used below one bridge, per window. */
-type Used = Record<AddressPool, Span[]>;
 
 const POOLS: readonly AddressPool[] = ["io", "memory", "prefetchable"];
 const GRANULE: Readonly<Record<AddressPool, bigint>> = {
@@ -68,8 +78,6 @@ interface Walk {
   readonly pools: Pools;
   /** Windows that are closed on the way up: what needs them stays unassigned. */
   readonly closed: ReadonlySet<AddressPool>;
-  /** Behind a bridge, where a window must carry the address. */
-  readonly behindBridge: boolean;
 }
 
 class Builder {
@@ -80,17 +88,22 @@ class Builder {
   readonly #claimed = new Set<number>();
 
   /** Returns the first bus number after the root's. */
-  root(root: PlannedRoot, bus: number, pools: Pools): number {
-    const walk: Walk = { segment: root.segment, pools, closed: new Set(), behindBridge: false };
-    return this.#bus(root.functions, bus, walk, emptyUse(), root.origin);
+  root(root: PlannedRoot, bus: number, pools: Pools, use: Use): number {
+    const walk: Walk = { segment: root.segment, pools, closed: new Set() };
+    return this.#bus(root.functions, bus, walk, use, root.origin);
+  }
+
+  /** Reports addresses on one bus that overlap, or leave the windows of the bridge above. */
+  check(use: Use, bridge: PlannedFunction | undefined): void {
+    this.problems.push(...checkUse(use, bridge));
   }
 
   #bus(
     functions: readonly PlannedFunction[],
     bus: number,
     walk: Walk,
-    used: Used,
-    origin: LayoutProblem["origin"],
+    used: Use,
+    origin: InputPath | undefined,
   ): number {
     if (!this.#claim(walk.segment, bus, origin)) return bus + 1;
     let next = bus + 1;
@@ -106,7 +119,7 @@ class Builder {
     return next;
   }
 
-  #endpoint(plan: PlannedFunction, bus: number, walk: Walk, used: Used, next: number): number {
+  #endpoint(plan: PlannedFunction, bus: number, walk: Walk, used: Use, next: number): number {
     const bdf = makeBdf(walk.segment, bus, plan.devFn >>> 3, plan.devFn & 7);
     const bars = this.#bars(plan.bars, 1n, walk, used, plan);
     const sriov = plan.sriov;
@@ -114,7 +127,17 @@ class Builder {
       sriov === undefined
         ? []
         : this.#bars(sriov.vfBars, BigInt(Math.max(1, sriov.total)), walk, used, plan);
-    const { devFn, windows, sriov: _, secondary, subordinate, below, origin, ...facts } = plan;
+    const {
+      devFn,
+      windows,
+      sriov: _,
+      secondary,
+      subordinate,
+      below,
+      origin,
+      handle,
+      ...facts
+    } = plan;
     const spec: FunctionSpec = {
       ...facts,
       bdf,
@@ -165,18 +188,24 @@ class Builder {
     }
   }
 
-  #bridge(plan: PlannedFunction, bus: number, walk: Walk, used: Used, next: number): number {
+  #bridge(plan: PlannedFunction, bus: number, walk: Walk, used: Use, next: number): number {
     const bdf = makeBdf(walk.segment, bus, plan.devFn >>> 3, plan.devFn & 7);
     const bars = this.#bars(plan.bars, 1n, walk, used, plan);
     const index = this.functions.length;
     this.#add({ bdf }, plan);
     const secondary = plan.secondary ?? next;
     const closed = new Set(walk.closed);
-    for (const pool of POOLS) if (plan.windows?.[pool] === null) closed.add(pool);
-    for (const pool of POOLS) walk.pools[pool].align(GRANULE[pool]);
+    const pools = { ...walk.pools };
+    for (const pool of POOLS) {
+      const given = plan.windows?.[pool];
+      if (given === null) closed.add(pool);
+      else if (given === undefined) walk.pools[pool].align(GRANULE[pool]);
+      else pools[pool] = new AddressCursor(given, fixedSpans(plan.below ?? [])[pool]);
+    }
     const inside = emptyUse();
-    const below: Walk = { ...walk, closed, behindBridge: true };
+    const below: Walk = { segment: walk.segment, pools, closed };
     let end = this.#bus(plan.below ?? [], secondary, below, inside, plan.origin);
+    this.check(inside, plan);
     for (const pool of POOLS) walk.pools[pool].align(GRANULE[pool]);
     for (let b = end; b <= (plan.subordinate ?? 0); b++, end++) {
       this.#claim(walk.segment, b, plan.origin);
@@ -184,11 +213,26 @@ class Builder {
     const window = (pool: AddressPool): Span | undefined => {
       const given = plan.windows?.[pool];
       if (given === null) return undefined;
-      const span = given ?? hull(inside[pool], GRANULE[pool]);
-      if (span !== undefined) used[pool].push(span);
+      const span =
+        given ??
+        hull(
+          inside[pool].map((u) => u.span),
+          GRANULE[pool],
+        );
+      if (span !== undefined) used[pool].push({ span, plan });
       return span;
     };
-    const { devFn, windows, sriov, secondary: _, subordinate, below: __, origin, ...facts } = plan;
+    const {
+      devFn,
+      windows,
+      sriov,
+      secondary: _,
+      subordinate,
+      below: __,
+      origin,
+      handle,
+      ...facts
+    } = plan;
     const spec: FunctionSpec = {
       ...facts,
       bdf,
@@ -207,7 +251,7 @@ class Builder {
     bars: readonly PlannedBar[] | undefined,
     count: bigint,
     walk: Walk,
-    used: Used,
+    used: Use,
     plan: PlannedFunction,
   ): NonNullable<FunctionSpec["bars"]> {
     return (bars ?? []).map((bar) => {
@@ -227,7 +271,7 @@ class Builder {
         );
         return place;
       }
-      used[pool].push({ first: base, last: base + bytes - 1n });
+      used[pool].push({ span: { first: base, last: base + bytes - 1n }, plan });
       return { ...place, base };
     });
   }
@@ -241,7 +285,7 @@ class Builder {
     this.functions.push({ spec, plan });
   }
 
-  #claim(segment: number, bus: number, origin: LayoutProblem["origin"]): boolean {
+  #claim(segment: number, bus: number, origin: InputPath | undefined): boolean {
     const key = segment * 256 + bus;
     if (bus <= 255 && !this.#claimed.has(key)) {
       this.#claimed.add(key);
@@ -265,10 +309,6 @@ function lastVfBus(fn: PlannedFunction, bus: number): number {
   if (fn.sriov === undefined || fn.sriov.enabled === 0) return bus;
   const { offset, stride, enabled } = fn.sriov;
   return bus + ((fn.devFn + offset + (enabled - 1) * stride) >>> 8);
-}
-
-function emptyUse(): Used {
-  return { io: [], memory: [], prefetchable: [] };
 }
 
 function hull(spans: readonly Span[], granule: bigint): Span | undefined {

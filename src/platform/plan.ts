@@ -6,6 +6,7 @@
  */
 import type { BarKind, FunctionSpec } from "../pcie/index.js";
 import type { Span } from "../units/index.js";
+import type { InputPath } from "./line-map.js";
 
 export interface PlannedBar {
   /** 0 to 5; for an SR-IOV PF's VF BARs counted in their own block. */
@@ -56,8 +57,10 @@ export interface PlannedFunction extends Omit<FunctionSpec, Numbered> {
   readonly subordinate?: number | undefined;
   /** Functions on the bus below. Present, even if empty, exactly for bridges. */
   readonly below?: readonly PlannedFunction[] | undefined;
+  /** What other parts of a user's file call it. */
+  readonly handle?: string | undefined;
   /** Where in a user's file it stands. */
-  readonly origin?: readonly (string | number)[] | undefined;
+  readonly origin?: InputPath | undefined;
 }
 
 export interface PlannedRoot {
@@ -65,5 +68,5 @@ export interface PlannedRoot {
   /** Bus number; automatic: the next free one of the segment. */
   readonly bus?: number | undefined;
   readonly functions: readonly PlannedFunction[];
-  readonly origin?: readonly (string | number)[] | undefined;
+  readonly origin?: InputPath | undefined;
 }

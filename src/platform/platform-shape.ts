@@ -24,10 +24,7 @@ import {
 export const PLATFORM_SCHEMA = "ioasis/platform/1";
 const MAX_SAFE = Number.MAX_SAFE_INTEGER;
 
-const u16 = either(
-  integer(0, 0xffff),
-  text('a string such as "0x1af4"', "^0x[0-9a-fA-F]{1,4}$"),
-);
+const u16 = either(integer(0, 0xffff), text('a string such as "0x1af4"', "^0x[0-9a-fA-F]{1,4}$"));
 const bus = either(integer(0, 255), text('a string such as "0x3a"', "^0x[0-9a-fA-F]{1,2}$"));
 const segment = either(
   integer(0, 0xffff_ffff),
@@ -51,7 +48,10 @@ const acsFacts = record(
   "full, none, or an object with capability and enabled",
   { capability: list(acsBit, { max: 7, description: "Bits the capability register offers." }) },
   {
-    enabled: list(acsBit, { max: 7, description: "Bits on in the control register; default none." }),
+    enabled: list(acsBit, {
+      max: 7,
+      description: "Bits on in the control register; default none.",
+    }),
     enhanced: flag("ACS Enhanced is implemented."),
     egressVector: list(integer(0, 0xffff_ffff), { max: 8, description: "Egress control vector." }),
   },
@@ -132,11 +132,15 @@ const deviceFields = {
   ...commonFields,
   sriov,
   bars,
-  windows: record("an object with io, memory, prefetchable", {}, {
-    io: window,
-    memory: window,
-    prefetchable: window,
-  }),
+  windows: record(
+    "an object with io, memory, prefetchable",
+    {},
+    {
+      io: window,
+      memory: window,
+      prefetchable: window,
+    },
+  ),
   buses: record("an object with secondary, subordinate", {}, { secondary: bus, subordinate: bus }),
   multifunction: flag("Default: whether the slot has more functions."),
   phantomBits: integer(0, 3),
@@ -165,13 +169,17 @@ export const deviceShape: Shape<DeviceNode> = record(
   },
 );
 
-const host = record("an object", {}, {
-  kernel: words,
-  architecture: word(["x86", "arm64", "riscv64", "other"] as const),
-  commandLine: text("a kernel command line", "^[^\\u0000-\\u001f]{0,4096}$"),
-  firmware: word(["acpi", "device-tree"] as const),
-  rules: word(["device-centric", "linux-6.1", "linux-6.12", "linux-7.2"] as const),
-});
+const host = record(
+  "an object",
+  {},
+  {
+    kernel: words,
+    architecture: word(["x86", "arm64", "riscv64", "other"] as const),
+    commandLine: text("a kernel command line", "^[^\\u0000-\\u001f]{0,4096}$"),
+    firmware: word(["acpi", "device-tree"] as const),
+    rules: word(["device-centric", "linux-6.1", "linux-6.12", "linux-7.2"] as const),
+  },
+);
 
 const reserved = record(
   "an object with devices, first and last",
@@ -192,7 +200,12 @@ const iommu = record(
 
 const root = record(
   "an object with devices",
-  { devices: list(reference("device", base.expected, () => deviceShape), { max: 256 }) },
+  {
+    devices: list(
+      reference("device", base.expected, () => deviceShape),
+      { max: 256 },
+    ),
+  },
   { segment, bus, name },
 );
 
