@@ -1,7 +1,8 @@
 /**
  * Makes schemas/platform.schema.json from the shapes in src/platform.
  *
- * usage: node dist/tools/gen-platform-schema.js [--check]     --check only compares and exits 1 when they differ
+ * usage: node dist/tools/gen-platform-schema.js [--check]     --check only compares and exits 1
+ * when they differ
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -4,7 +4,10 @@ import type { ConfigSpace } from "./config-space.js";
 
 export type BarKind = "io" | "memory32" | "memory64";
 
-/** One BAR as captured. Sizes are not in configuration space; they come from text, sysfs or a description. */
+/**
+ * One BAR as captured. Sizes are not in configuration space; they come from text, sysfs or a
+ * description.
+ */
 export interface Bar {
   /** 0 to 5; 6 is the expansion ROM. */
   readonly index: number;
@@ -94,7 +97,10 @@ function fromHint(hint: BarHint): Bar {
   };
 }
 
-/** Addresses the BAR decodes; with an unknown size at least 16 bytes (memory) or 4 (I/O). Undefined when unassigned. */
+/**
+ * Addresses the BAR decodes; with an unknown size at least 16 bytes (memory) or 4 (I/O). Undefined
+ * when unassigned.
+ */
 export function barSpan(bar: Bar): Span | undefined {
   if (bar.base === undefined) return undefined;
   const size = bar.size ?? (bar.kind === "io" ? 4n : 16n);

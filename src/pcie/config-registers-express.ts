@@ -127,7 +127,10 @@ function linkRules(context: RegisterContext, at: number, ports: Ports): Register
   return [control, status];
 }
 
-/** § 7.5.3.10, § 7.5.3.11. A write of Slot Control is a command; its completion shows in Slot Status. */
+/**
+ * § 7.5.3.10, § 7.5.3.11. A write of Slot Control is a command; its completion shows in Slot
+ * Status.
+ */
 function slotRules(context: RegisterContext, at: number): RegisterRule[] {
   const capability = context.config.u32(at + 0x14);
   const has = (bit: number) => ((capability >>> bit) & 1) !== 0;

@@ -11,7 +11,9 @@ const ACS_BASIC = 0x7f;
 /** I/O request blocking, DSP and USP memory target access, unclaimed request redirect. */
 const ACS_ENHANCED = 0x1f80;
 
-/** Control bits exist exactly where the capability has them; a bit that is hard-wired on stays on. */
+/**
+ * Control bits exist exactly where the capability has them; a bit that is hard-wired on stays on.
+ */
 export function acsRules(context: RegisterContext, at: number): RegisterRule[] {
   const capability = context.config.u16(at + 4);
   let rw = capability & ACS_BASIC;
@@ -46,9 +48,9 @@ export function atsRules(context: RegisterContext, at: number): RegisterRule[] {
 }
 
 /**
- * Reset (bit 1) always reads zero; it acts only while Enable is off and clears the status. Stopped (status
- * bit 8) falls when the interface is switched on; no request is ever outstanding here, so it rises at once
- * when it is switched off.
+ * Reset (bit 1) always reads zero; it acts only while Enable is off and clears the status. Stopped
+ * (status bit 8) falls when the interface is switched on; no request is ever outstanding here, so
+ * it rises at once when it is switched off.
  */
 export function priRules(context: RegisterContext, at: number): RegisterRule[] {
   if (context.virtual) return [];

@@ -61,8 +61,8 @@ function hasBar(context: RegisterContext, io: boolean): boolean {
 }
 
 /**
- * Address bits above the size are writable, all below it are hard-wired: writing ones and reading back gives
- * the size. A BAR of unknown size stays read-only, see `ConfigRegisters.unsized`.
+ * Address bits above the size are writable, all below it are hard-wired: writing ones and reading
+ * back gives the size. A BAR of unknown size stays read-only, see `ConfigRegisters.unsized`.
  */
 export function barRules(
   context: RegisterContext,

@@ -1,7 +1,8 @@
 /**
  * Access rules of configuration registers, and the byte masks they compile to.
  *
- * A bit that no rule names is read-only. PCIe 6 § 7.4 has the attributes: RO, RW, RW1C and their sticky forms.
+ * A bit that no rule names is read-only. PCIe 6 § 7.4 has the attributes: RO, RW, RW1C and their
+ * sticky forms.
  */
 import type { ConfigSpace } from "./config-space.js";
 

@@ -50,7 +50,8 @@ export function srIovRules(context: RegisterContext, at: number): RegisterRule[]
 }
 
 /**
- * BAR size field: only supported sizes are taken. A new size moves the hard-wired bits of the BAR, which
+ * BAR size field: only supported sizes are taken. A new size moves the hard-wired bits of the BAR,
+ * which
  * `resize` does.
  */
 export function resizableBarRules(

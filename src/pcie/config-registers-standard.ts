@@ -1,4 +1,7 @@
-/** Access rules of standard capabilities: power management, MSI, MSI-X. PCIe 6 § 7.5.2, § 7.7.1, § 7.7.2. */
+/**
+ * Access rules of standard capabilities: power management, MSI, MSI-X. PCIe 6 § 7.5.2, § 7.7.1,
+ * § 7.7.2.
+ */
 import type { RegisterContext, RegisterRule } from "./config-registers-rule.js";
 
 /** PMCSR: a state that is not implemented is not entered (§ 7.5.2.2). */

@@ -119,7 +119,7 @@ test("secondary bus reset is reported when the bit rises", () => {
   assert.deepEqual(registers.write(0x3e, 2, 0x40), []);
 });
 
-test("ACS control takes implemented bits only, with the vector when there is egress control", () => {
+test("ACS control takes implemented bits only; a vector goes with egress control", () => {
   const acs = { capability: 0x1d, control: 0 };
   const registers = registersOf({ type: PortType.DownstreamPort, acs });
   const at = offsetOf(registers, ExtendedCapabilityId.Acs);

@@ -1,13 +1,14 @@
 /**
  * ConfigRegisters: the configuration space of a function as software meets it.
  *
- * A ConfigSpace is what was seen; this class answers reads and takes writes as the hardware would. Every bit
- * is read-only, read-write or write-1-to-clear, by rules derived from header type and capabilities
- * (config-registers-*.ts). Address bits below a BAR's size are hard-wired, which makes sizing work by itself.
+ * A ConfigSpace is what was seen; this class answers reads and takes writes as the hardware would.
+ * Every bit is read-only, read-write or write-1-to-clear, by rules derived from header type and
+ * capabilities (config-registers-*.ts). Address bits below a BAR's size are hard-wired, which makes
+ * sizing work by itself.
  *
- * Invariants: bits without a rule never change; capabilities without rules are read-only; a write reports what
- * it set off ({@link ConfigEffect}), and a function-level reset has already happened when it does.
- * What the specification leaves undefined is not accepted: the old value stays.
+ * Invariants: bits without a rule never change; capabilities without rules are read-only; a write
+ * reports what it set off ({@link ConfigEffect}), and a function-level reset has already happened
+ * when it does. What the specification leaves undefined is not accepted: the old value stays.
  */
 import type { BarHint } from "./bar.js";
 import { listCapabilityEntries } from "./capability/entries.js";
@@ -45,7 +46,10 @@ export interface RegisterOptions {
   readonly virtual?: boolean | undefined;
 }
 
-/** `function-level`: § 6.6.2. `conventional`: hot or secondary bus reset. `power`: sticky bits go too. */
+/**
+ * `function-level`: § 6.6.2. `conventional`: hot or secondary bus reset. `power`: sticky bits go
+ * too.
+ */
 export type ResetKind = "function-level" | "conventional" | "power";
 
 const NO_EFFECT: readonly ConfigEffect[] = [];
@@ -77,7 +81,8 @@ export class ConfigRegisters implements RegisterBytes {
   }
 
   /**
-   * Any alignment. Bits of `value` above `length` bytes are ignored; bytes beyond the extent are dropped.
+   * Any alignment. Bits of `value` above `length` bytes are ignored; bytes beyond the extent are
+   * dropped.
    * @throws RangeError for an offset outside 4 KiB.
    */
   write(offset: number, length: AccessLength, value: number): readonly ConfigEffect[] {
@@ -143,7 +148,9 @@ export class ConfigRegisters implements RegisterBytes {
     this.#bytes[at] = (old & ~rw & ~clear) | (value & rw);
   }
 
-  /** With the page request interface off after a reset nothing is outstanding: Stopped reads one. */
+  /**
+   * With the page request interface off after a reset nothing is outstanding: Stopped reads one.
+   */
   #stopPageRequests(): void {
     const pri = listCapabilityEntries(this.#source).find(
       (e) => e.extended && e.id === ExtendedCapabilityId.Pri,

@@ -1,8 +1,9 @@
 /**
  * Configuration space of one function as bytes, with what is known of it.
  *
- * The same class serves a hex dump, decoded text and a platform description: the reader of text writes the
- * bytes that the text implies and marks them known. Vocabulary used everywhere above this file:
+ * The same class serves a hex dump, decoded text and a platform description: the reader of text
+ * writes the bytes that the text implies and marks them known. Vocabulary used everywhere above
+ * this file:
  *
  *   undefined   not known (the capture does not say)
  *   null        known to be absent

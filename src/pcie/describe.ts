@@ -1,4 +1,7 @@
-/** Builds the configuration space of a function from named facts: for platform files, generators and tests. */
+/**
+ * Builds the configuration space of a function from named facts: for platform files, generators and
+ * tests.
+ */
 import type { Bdf, Span } from "../units/index.js";
 import type { BarHint, BarKind } from "./bar.js";
 import { PortType } from "./capability/express.js";

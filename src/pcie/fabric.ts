@@ -20,7 +20,10 @@ export interface FabricDescription {
 }
 
 export class Fabric {
-  /** In enumeration order: each bus by device and function, parents before children, high segments last. */
+  /**
+   * In enumeration order: each bus by device and function, parents before children, high segments
+   * last.
+   */
   readonly functions: readonly PciFunction[];
   readonly rootBuses: readonly Bus[];
   readonly problems: readonly TopologyProblem[];
@@ -133,7 +136,8 @@ function linkBridges(
     if (secondary === undefined || secondary === 0) continue;
     const bus = obtainBus(buses, bridge.segment, secondary);
     if (bus.bridge !== undefined || bus === bridge.bus) {
-      const text = `secondary bus ${secondary.toString(16)} already belongs to ${formatBdf((bus.bridge ?? bridge).bdf)}`;
+      const owner = formatBdf((bus.bridge ?? bridge).bdf);
+      const text = `secondary bus ${secondary.toString(16)} already belongs to ${owner}`;
       problems.push(problem("bus-claimed-twice", bridge.bdf, text));
       continue;
     }
@@ -174,7 +178,10 @@ function linkVirtualBuses(buses: Map<number, Bus>, problems: TopologyProblem[]):
   }
 }
 
-/** A switch port always has a bridge above it. (Endpoints on root buses do occur in emulators and some chipsets.) */
+/**
+ * A switch port always has a bridge above it. (Endpoints on root buses do occur in emulators and
+ * some chipsets.)
+ */
 function cannotSitOnRootBus(fn: PciFunction): boolean {
   if (fn.description.parent === null) return false;
   return fn.portType === PortType.UpstreamPort || fn.portType === PortType.DownstreamPort;
@@ -214,7 +221,10 @@ function enumerate(buses: Map<number, Bus>, problems: TopologyProblem[]): PciFun
   return ordered;
 }
 
-/** A downstream port below a downstream-facing port is an upstream port, and the reverse (some switches are mislabelled). */
+/**
+ * A downstream port below a downstream-facing port is an upstream port, and the reverse (some
+ * switches are mislabelled).
+ */
 function correctPortType(fn: PciFunction): void {
   const parent = fn.bus.bridge;
   if (parent === undefined || !fn.isBridge) return;

@@ -1,10 +1,14 @@
-/** The kinds of devices in a platform file: what each is in PCI Express terms, and where it may sit. */
+/**
+ * The kinds of devices in a platform file: what each is in PCI Express terms, and where it may sit.
+ */
 import { PortType } from "../pcie/index.js";
 import type { DEVICE_KINDS } from "./platform-shape.js";
 
 export type DeviceKind = (typeof DEVICE_KINDS)[number];
 
-/** What a bus is: directly below the host, a PCI Express link, inside a switch, or conventional PCI. */
+/**
+ * What a bus is: directly below the host, a PCI Express link, inside a switch, or conventional PCI.
+ */
 export type BusKind = "root" | "link" | "switch" | "conventional";
 
 export interface KindFacts {

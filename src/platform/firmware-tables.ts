@@ -1,8 +1,10 @@
 /**
- * The IOMMU of a platform file as the firmware table that an operating system would find: DMAR (VT-d 5.0 § 8),
- * IVRS (AMD I/O Virtualization 3.10 § 5), IORT (Arm DEN0049) or VIOT (ACPI 6.5 § 5.2.38).
+ * The IOMMU of a platform file as the firmware table that an operating system would find: DMAR
+ * (VT-d 5.0 § 8), IVRS (AMD I/O Virtualization 3.10 § 5), IORT (Arm DEN0049) or VIOT (ACPI 6.5
+ * § 5.2.38).
  *
- * A bridge that is covered covers everything below it. One AMD unit is described: it covers its own segment.
+ * A bridge that is covered covers everything below it. One AMD unit is described: it covers its own
+ * segment.
  */
 import type { DeviceScope, HostFacts } from "../isolation/index.js";
 import {

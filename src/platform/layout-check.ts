@@ -58,7 +58,7 @@ export function checkUse(use: Use, bridge: PlannedFunction | undefined): LayoutP
     for (const { span, plan } of use[pool]) {
       if (window !== null && spanContains(window, span)) continue;
       const where = window === null ? "closed" : formatSpan(window);
-      const text = `${formatSpan(span)} is outside the ${pool} window of the bridge above (${where})`;
+      const text = `${formatSpan(span)} is outside the ${pool} window above it (${where})`;
       out.push({ origin: plan.origin, field: undefined, text, expected: "addresses inside it" });
     }
   }

@@ -1,12 +1,13 @@
 /**
  * Layout: gives a plan its bus numbers, BAR addresses and bridge windows.
  *
- * Buses are numbered depth first, in order of device and function; numbers that VFs run into are kept free
- * (PCIe 6 § 9.2.1.2). Addresses grow in the same order, so the windows of siblings never overlap and a window
- * holds exactly what is below its bridge, rounded to the bridge's granularity (PCI-to-PCI Bridge 1.2 § 3.2.5).
- * 64-bit prefetchable BARs live above 4 GiB, other memory BARs below it, I/O below 64 KiB per segment.
- * Addresses that a plan fixes are kept as they are: automatic ones keep clear of them and, behind a fixed
- * window, are taken from it. Fixed addresses that overlap or leave their window are problems.
+ * Buses are numbered depth first, in order of device and function; numbers that VFs run into are
+ * kept free (PCIe 6 § 9.2.1.2). Addresses grow in the same order, so the windows of siblings never
+ * overlap and a window holds exactly what is below its bridge, rounded to the bridge's granularity
+ * (PCI-to-PCI Bridge 1.2 § 3.2.5). 64-bit prefetchable BARs live above 4 GiB, other memory BARs
+ * below it, I/O below 64 KiB per segment. Addresses that a plan fixes are kept as they are:
+ * automatic ones keep clear of them and, behind a fixed window, are taken from it. Fixed addresses
+ * that overlap or leave their window are problems.
  */
 import type { FunctionSpec } from "../pcie/index.js";
 import { bdfFromRid, formatBdf, makeBdf, type Span } from "../units/index.js";

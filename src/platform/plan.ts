@@ -24,7 +24,9 @@ export interface PlannedWindows {
   readonly prefetchable?: Span | null | undefined;
 }
 
-/** What the VFs of a PF are like; offset and stride default to 1 past the PF's device block and 1. */
+/**
+ * What the VFs of a PF are like; numbers as in SR-IOV's registers.
+ */
 export interface PlannedSrIov {
   readonly total: number;
   readonly enabled: number;

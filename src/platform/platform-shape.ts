@@ -1,9 +1,10 @@
 /**
  * The format of platform files: `ioasis/platform/1`.
  *
- * A platform is a tree: root buses hold devices, bridges hold the devices below them. What is left out is
- * chosen: device numbers, bus numbers, addresses and windows. Fields named `x-…` are free for everyone; later
- * parts of the format (engines, IOMMU units in detail, scenarios) get fields of their own.
+ * A platform is a tree: root buses hold devices, bridges hold the devices below them. What is left
+ * out is chosen: device numbers, bus numbers, addresses and windows. Fields named `x-…` are free
+ * for everyone; later parts of the format (engines, IOMMU units in detail, scenarios) get fields of
+ * their own.
  */
 import { ACS_BITS } from "../pcie/index.js";
 import {
@@ -45,7 +46,7 @@ const on = word(["full", "none"]);
 
 const acsBit = word(ACS_BITS);
 const acsFacts = record(
-  "full, none, or an object with capability and enabled",
+  "an object with capability and enabled",
   { capability: list(acsBit, { max: 7, description: "Bits the capability register offers." }) },
   {
     enabled: list(acsBit, {
@@ -58,7 +59,7 @@ const acsFacts = record(
 );
 const acs = either(on, acsFacts);
 
-const switchable = either(flag(), record("true, false, or {enabled}", {}, { enabled: flag() }));
+const switchable = either(flag(), record("an object with enabled", {}, { enabled: flag() }));
 
 const pasid = record(
   "an object with width",
@@ -80,7 +81,7 @@ const bars = list(bar, { max: 6 });
 
 const window = either(
   word(["closed"] as const),
-  record("closed, or an object with first and last", { first: address, last: address }, {}),
+  record("an object with first and last", { first: address, last: address }, {}),
 );
 
 /** Facts that functions and VFs share. */

@@ -1,4 +1,7 @@
-/** Reads a parsed platform file: its shape first, then what it means. Reports every problem, each with a line. */
+/**
+ * Reads a parsed platform file: its shape first, then what it means. Reports every problem, each
+ * with a line.
+ */
 import { BUS_IN_WORDS, type BusKind, KINDS } from "./device-kind.js";
 import { type InputPath, type LineMap, noLines } from "./line-map.js";
 import type { PlannedFunction, PlannedRoot } from "./plan.js";
@@ -22,7 +25,8 @@ export interface PlatformDescription {
 
 /**
  * @param value what a YAML or JSON reader made of the file
- * @throws PlatformError (an InputError) that names file, line, field and what would be right, for all problems.
+ * @throws PlatformError (an InputError) that names file, line, field and what would be right, for
+ * all problems.
  */
 export function readPlatform(value: unknown, lines: LineMap = noLines()): PlatformDescription {
   const problems = new Problems(lines);
@@ -76,7 +80,10 @@ class Reader {
     });
   }
 
-  /** Device and function of each; without `at` the next free device number, on a link the next function. */
+  /**
+   * Device and function of each; without `at` the next free device number, on a link the next
+   * function.
+   */
   #place(nodes: readonly DeviceNode[], bus: BusKind, path: InputPath): number[] {
     const taken = new Set<number>();
     const slots = new Set<number>();

@@ -1,8 +1,9 @@
 /**
  * Shapes: what a parsed file may look like, said once.
  *
- * A shape checks a value and reports every problem with its path, and states the same as JSON Schema
- * (draft 2020-12). The published schema is generated from the shapes, so the two cannot drift.
+ * A shape checks a value and reports every problem with its path, and states the same as JSON
+ * Schema (draft 2020-12). The published schema is generated from the shapes, so the two cannot
+ * drift.
  */
 import type { InputPath } from "./line-map.js";
 import type { Problems } from "./platform-error.js";

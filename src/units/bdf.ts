@@ -1,8 +1,9 @@
 /**
  * Bdf: where a function sits. Rid: what its packets carry.
  *
- * A Bdf packs segment, bus, device and function as `segment * 65536 + rid`, exact for 32-bit segments (Linux
- * gives Intel VMD child domains numbers from 0x10000). Compare and sort Bdfs as plain numbers.
+ * A Bdf packs segment, bus, device and function as `segment * 65536 + rid`, exact for 32-bit
+ * segments (Linux gives Intel VMD child domains numbers from 0x10000). Compare and sort Bdfs as
+ * plain numbers.
  */
 import type { Brand } from "./brand.js";
 
@@ -42,7 +43,10 @@ export const devFnOf = (bdf: Bdf): DevFn => (bdf % 256) as DevFn;
 export const deviceOf = (bdf: Bdf): number => (bdf % 256) >>> 3;
 export const functionOf = (bdf: Bdf): number => bdf % 8;
 
-/** `[segment:]bus:device.function` in hex; the segment is 0 when absent. Undefined when the text has another form. */
+/**
+ * `[segment:]bus:device.function` in hex; the segment is 0 when absent. Undefined when the text has
+ * another form.
+ */
 export function parseBdf(text: string): Bdf | undefined {
   const m = BDF.exec(text);
   if (m === null) return undefined;

@@ -6,8 +6,8 @@ export interface InputPlace {
 }
 
 /**
- * The caller's input cannot be used: names file, line, field and what would be right.
- * Recognise it with {@link InputError.is}, not `instanceof` (two copies of the package may be loaded).
+ * The caller's input cannot be used: names file, line, field and what would be right. Recognise it
+ * with {@link InputError.is}, not `instanceof` (two copies of the package may be loaded).
  */
 export class InputError extends Error {
   override readonly name = "InputError";

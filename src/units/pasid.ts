@@ -1,6 +1,9 @@
 import type { Brand } from "./brand.js";
 
-/** Process address space ID on a TLP prefix; 20 bits. Absent is `undefined`, never a number. PCIe 6 § 6.20. */
+/**
+ * Process address space ID on a TLP prefix; 20 bits. Absent is `undefined`, never a number. PCIe 6
+ * § 6.20.
+ */
 export type Pasid = Brand<number, "Pasid">;
 
 export const PASID_LIMIT = 1 << 20;

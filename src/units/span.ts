@@ -1,4 +1,7 @@
-/** Addresses first..last, both included, so that a span may end at 2^64 - 1. Control plane only: bigints. */
+/**
+ * Addresses first..last, both included, so that a span may end at 2^64 - 1. Control plane only:
+ * bigints.
+ */
 export interface Span {
   readonly first: bigint;
   readonly last: bigint;

@@ -1,10 +1,10 @@
 /**
  * Random topologies, as fast-check arbitraries that shrink and as seeded samples.
  *
- * Everything a host may hold occurs: several segments and root buses, root ports and switches (also nested,
- * also with multi-function ports), every kind of bridge, integrated and multi-function endpoints, SR-IOV with
- * VFs on virtual buses, ARI, phantom functions, VMD child domains, all ACS shapes, unassigned BARs, closed
- * windows. Bus numbers and windows are consistent (layOut).
+ * Everything a host may hold occurs: several segments and root buses, root ports and switches (also
+ * nested, also with multi-function ports), every kind of bridge, integrated and multi-function
+ * endpoints, SR-IOV with VFs on virtual buses, ARI, phantom functions, VMD child domains, all ACS
+ * shapes, unassigned BARs, closed windows. Bus numbers and windows are consistent (layOut).
  */
 import fc from "fast-check";
 import { type BarKind, type FunctionSpec, PortType } from "../../src/pcie/index.js";

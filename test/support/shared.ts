@@ -1,4 +1,7 @@
-/** Captures kept beside the repository: IOASIS_SHARED, or ../shared. Tests that need them skip without. */
+/**
+ * Captures kept beside the repository: IOASIS_SHARED, or ../shared. Tests that need them skip
+ * without.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";

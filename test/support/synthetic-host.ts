@@ -3,12 +3,13 @@
  *
  * One tile is 100 functions below one root port of a big server:
  *
- *   root port ─ switch upstream port ─┬─ downstream port ─ accelerator (1 function)            x 8
- *                                     ├─ downstream port ─ 4-function network card             x 4
- *                                     └─ downstream port ─ PF with 15 VFs (ARI)                x 3
+ *   root port ─ switch upstream port ─┬─ downstream port ─ accelerator (1 function)      x 8
+ *                                     ├─ downstream port ─ 4-function network card       x 4
+ *                                     └─ downstream port ─ PF with 15 VFs (ARI)          x 3
  *
- * plus a PCIe-to-PCI bridge with two conventional functions and integrated endpoints that fill up the hundred.
- * Eight tiles make a segment. Every other tile has ACS throughout; the rest have it on root ports only.
+ * plus a PCIe-to-PCI bridge with two conventional functions and integrated endpoints that fill up
+ * the hundred. Eight tiles make a segment. Every other tile has ACS throughout; the rest have it on
+ * root ports only.
  */
 
 import { once } from "node:events";

@@ -33,9 +33,13 @@ export interface AcsFacts {
   readonly capability: number | undefined;
   /** Control word (+6). */
   readonly control: number | undefined;
-  /** Dword at +8: first egress control vector dword, or the control dword of Sunrise Point ports. */
+  /**
+   * Dword at +8: first egress control vector dword, or the control dword of Sunrise Point ports.
+   */
   readonly dword8: number | undefined;
-  /** Egress control vector size in bits (capability bits 15:8; 0 means 256) when EC is implemented. */
+  /**
+   * Egress control vector size in bits (capability bits 15:8; 0 means 256) when EC is implemented.
+   */
   readonly egressVectorBits: number | undefined;
 }
 

@@ -25,7 +25,9 @@ export type UncorrectableError = keyof typeof Uncorrectable;
 
 /** All bits above. */
 export const UNCORRECTABLE_MASK = 0x07ff_f030;
-/** Receiver error, bad TLP, bad DLLP, replay rollover and timeout, advisory, internal, log overflow. */
+/**
+ * Receiver error, bad TLP, bad DLLP, replay rollover and timeout, advisory, internal, log overflow.
+ */
 export const CORRECTABLE_MASK = 0xf1c1;
 
 export interface AerFacts {

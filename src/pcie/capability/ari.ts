@@ -1,4 +1,7 @@
-/** Alternative Routing-ID Interpretation, in endpoints: PCIe 6 § 7.8.8. Forwarding in ports: express.ts. */
+/**
+ * Alternative Routing-ID Interpretation, in endpoints: PCIe 6 § 7.8.8. Forwarding in ports:
+ * express.ts.
+ */
 import { bitOf } from "../../units/index.js";
 import type { ConfigSpace } from "../config-space.js";
 

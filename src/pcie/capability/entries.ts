@@ -1,8 +1,8 @@
 /**
  * Every capability of a function, known to us or not, in chain order.
  *
- * A capability without a reader is not an error: it is an {@link UnimplementedCapability}, which has a name
- * and a place, and whose registers are read-only.
+ * A capability without a reader is not an error: it is an {@link UnimplementedCapability}, which
+ * has a name and a place, and whose registers are read-only.
  */
 import type { ConfigSpace } from "../config-space.js";
 import { CapabilityId, ExtendedCapabilityId } from "./list.js";

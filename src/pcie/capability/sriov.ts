@@ -41,7 +41,10 @@ export function vfRids(pf: Rid, sriov: SrIovFacts): Rid[] {
   return out;
 }
 
-/** VF BARs: `base` is VF 0's, `size` (from hints) that of one VF; VF n is at base + n * size. § 9.3.3.14. */
+/**
+ * VF BARs: `base` is VF 0's, `size` (from hints) that of one VF; VF n is at base + n * size.
+ * § 9.3.3.14.
+ */
 export function readVfBars(
   config: ConfigSpace,
   offset: number,
