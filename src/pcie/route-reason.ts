@@ -191,12 +191,12 @@ export const ROUTE_REASONS = {
   },
   "root-redirected": {
     decision: "agent",
-    states: "a peer claims the address, but P2P Request Redirect hands it to validation",
+    states: "a peer claims the address, but P2P Request Redirect has it validated",
     cite: ACS_PORT,
   },
   "root-own-egress-redirected": {
     decision: "agent",
-    states: "the address is in the port's own window; Upstream Forwarding hands it to validation",
+    states: "the address is in its own window: Upstream Forwarding has it validated",
     cite: ACS_PORT,
   },
   "root-no-peer-path": {
