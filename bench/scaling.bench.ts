@@ -1,12 +1,13 @@
 /**
  * How the cost of an analysis grows with the host, in process and warmed up.
  *
- * Each size is a synthetic host of switch trees, multi-function cards and VFs. The stages run in their real
- * order on fresh objects each round: read a 4,096-byte hex dump, build the fabric, build the P2P
- * graph, group it (Linux 7.2 and device-centric), report every device. Cost per function at the largest size: at most twice that at 1,000.
+ * Each size is a synthetic host of switch trees, multi-function cards and VFs. The stages run in
+ * their real order on fresh objects each round: read a 4,096-byte hex dump, build the fabric, build
+ * the P2P graph, group it (Linux 7.2 and device-centric), report every device. Cost per function at
+ * the largest size: at most twice that at 1,000.
  *
- * The report leaves out `reaches`: below one root complex everybody may reach everybody, so the list of pairs
- * is quadratic by its nature. It is measured for a fixed number of devices.
+ * The report leaves out `reaches`: below one root complex everybody may reach everybody, so the
+ * list of pairs is quadratic by its nature. It is measured for a fixed number of devices.
  */
 import { fromCapture, mergeParts, parsePureHexDump } from "../src/host/index.js";
 import { analyse, reachesOf } from "../src/isolation/index.js";
@@ -35,7 +36,8 @@ export const bench: Bench = {
     const samples = new Map(sizes.map((size) => [size, new Samples()]));
     for (let round = -1; round < 5; round++) {
       for (const [size, dump] of dumps) {
-        // Small hosts repeat within a round: one run of them is shorter than a collection of garbage.
+        // Small hosts repeat within a round: one run of them is shorter than a collection of
+        // garbage.
         for (let i = 0; i < Math.max(1, Math.min(5, BASE / size)); i++) {
           const taken = runStages(dump);
           if (round >= 0) samples.get(size)?.add(taken);
