@@ -40,12 +40,13 @@ export const bench: Bench = {
         lspci: () => runQuietly("lspci", ["-F", dump, "-vvv"]),
         groups: () => runQuietly(process.execPath, [command, "groups", "--from", dump]),
       });
+      const ms = (values: readonly number[]): string => `${median(values).toFixed(0)} ms`;
       report({
         metric: METRIC,
         value: medianRatio(taken.groups, taken.lspci),
         unit: "x",
         goal: GOAL,
-        floor: `lspci -F -vvv: ${median(taken.lspci).toFixed(0)} ms, groups: ${median(taken.groups).toFixed(0)} ms`,
+        floor: `lspci -F -vvv: ${ms(taken.lspci)}, groups: ${ms(taken.groups)}`,
       });
     } finally {
       rmSync(folder, { recursive: true, force: true });

@@ -57,6 +57,8 @@ describe("the rules find what they are for", () => {
     assert.equal(code.checkFileLength(file("src/a.gen.ts", long)).length, 0);
     const wide = `ok\n${"y".repeat(code.LINE_LIMIT + 1)}\n`;
     assert.deepEqual(where(code.checkLineLength(file("src/a.ts", wide))), ["src/a.ts:2"]);
+    const regex = `const A = /${"y".repeat(code.LINE_LIMIT)}/;\n// ${"z ".repeat(60)}\n`;
+    assert.deepEqual(where(code.checkLineLength(file("src/a.ts", regex))), ["src/a.ts:2"]);
   });
 
   test("imports of a higher rank and of what lies outside", () => {
@@ -107,7 +109,12 @@ describe("the rules find what they are for", () => {
 
   test("public things and folders without a comment", () => {
     const text = "/** One. */\nexport function one() {}\nexport class Two {}\n";
-    assert.deepEqual(where(code.checkExportDocs(file("src/pcie/a.ts", text))), ["src/pcie/a.ts:3"]);
+    const sample = makeSource("src/pcie/a.ts", text);
+    const all = makeSource("src/pcie/index.ts", '/** Index. */\nexport * from "./a.js";\n');
+    const some = makeSource("src/pcie/index.ts", '/** Index. */\nexport { one } from "./a.js";\n');
+    assert.deepEqual(where(code.checkExportDocs([sample, all])), ["src/pcie/a.ts:3"]);
+    assert.deepEqual(code.checkExportDocs([sample, some]), []);
+    assert.deepEqual(code.checkExportDocs([sample]), []);
     assert.equal(code.checkIndexDocs(file("src/pcie/index.ts", "export {};\n")).length, 1);
   });
 
