@@ -1,5 +1,7 @@
 /** Captures of hosts: what was observed, from lspci, sysfs, logs, firmware tables or our own file. */
 export type * from "./capture.js";
+export * from "./capture-file.js";
+export * from "./detect.js";
 export * from "./from-capture.js";
 export * from "./merge.js";
 export * from "./parse/acpi.js";

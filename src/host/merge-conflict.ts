@@ -4,7 +4,6 @@
  * Two files of the same form may show the same function only if every byte that both know is equal. Files of
  * different form must agree on what does not change while a host runs: ids, class, header type, bus numbers.
  */
-import type { ConfigSpace } from "../pcie/index.js";
 import { type Bdf, formatBdf, hex, InputError, type InputPlace } from "../units/index.js";
 import type { CapturedFunction, CapturePart } from "./capture.js";
 import { samePartition } from "./merge-recorded.js";
@@ -22,18 +21,20 @@ export function refuseContradictions(parts: readonly CapturePart[], source: Inpu
   const contributing = new Set(parts.filter((p) => p.kind !== "other").map((p) => p.place.file));
   const refuse = (a: InputPlace, b: InputPlace, why: string): InputError => {
     const problem = `${a.file} and ${b.file} show different states of a host: ${why}`;
-    const files = [...contributing].sort().join(", ");
-    return new InputError(problem, source, `one state; choose with --from FILE, of ${files}`);
+    return new InputError(problem, source, expectation(contributing));
   };
   const torn = parts.find((p) => p.contradictsItself === true);
   if (torn !== undefined && contributing.size > 1) {
-    const why = "the file lists groups more than once and they differ";
-    throw refuse(torn.place, torn.place, why);
+    const problem = `${torn.place.file} lists the groups of a host more than once, and they differ`;
+    throw new InputError(problem, source, expectation(contributing));
   }
   refuseFunctions(parts, refuse);
   refuseKernels(parts, refuse);
   refuseGroups(parts, refuse);
 }
+
+const expectation = (files: ReadonlySet<string>): string =>
+  `one state; choose with --from FILE, of ${[...files].sort().join(", ")}`;
 
 type Refuse = (a: InputPlace, b: InputPlace, why: string) => InputError;
 
@@ -76,14 +77,31 @@ function differingByte(a: Seen, b: Seen): number | undefined {
   if (x.bytes.length === 0 || y.bytes.length === 0) return undefined;
   if (a.part.kind === b.part.kind && x.extent > 64 && y.extent > 64) {
     const end = Math.max(x.bytes.length, y.bytes.length);
-    for (let at = 0; at < end; at++) if (differs(x, y, at)) return at;
+    for (let at = 0; at < end; at++) if (differs(a.fn, b.fn, at)) return at;
     return undefined;
   }
-  return LASTING.find((at) => differs(x, y, at));
+  return LASTING.find((at) => differs(a.fn, b.fn, at));
 }
 
-function differs(x: ConfigSpace, y: ConfigSpace, at: number): boolean {
-  return x.u8(at) !== y.u8(at) && x.isKnown(at, 1) && y.isKnown(at, 1);
+/** Whether both know the byte and the bits that both state differ. */
+function differs(a: CapturedFunction, b: CapturedFunction, at: number): boolean {
+  const changed = a.config.u8(at) ^ b.config.u8(at);
+  if (changed === 0 || (changed & stated(a, at) & stated(b, at)) === 0) return false;
+  return a.config.isKnown(at, 1) && b.config.isKnown(at, 1);
+}
+
+/** Bits that the source states: all of a dump, some of decoded text. */
+const stated = (f: CapturedFunction, at: number): number =>
+  f.decided === undefined ? 0xff : (f.decided[at] ?? 0);
+
+/** First byte in which decoded text and a dump of the same function differ. */
+export function textAgainstDump(list: readonly CapturedFunction[]): number | undefined {
+  const dump = list.find((f) => f.decided === undefined && f.config.extent > 64);
+  for (const f of list) {
+    if (dump === undefined || f.decided === undefined) continue;
+    for (let at = 0; at < f.decided.length; at++) if (differs(f, dump, at)) return at;
+  }
+  return undefined;
 }
 
 function refuseKernels(parts: readonly CapturePart[], refuse: Refuse): void {

@@ -17,6 +17,7 @@ export function mergeFunction(list: readonly CapturedFunction[]): CapturedFuncti
   const ids: Record<string, number> = {};
   for (const f of named) fill(ids, f.ids ?? {});
   if (idsFrom !== "ambiguous-name") delete merged.candidates;
+  delete merged.decided;
   const shown: Record<string, string> = {};
   for (const f of list) fill(shown, f.shown ?? {});
   return {
@@ -29,7 +30,7 @@ export function mergeFunction(list: readonly CapturedFunction[]): CapturedFuncti
   };
 }
 
-type Filling = { candidates?: unknown };
+type Filling = { candidates?: unknown; decided?: unknown };
 
 /** Sets what is not set yet. */
 function fill(target: object, source: object): void {

@@ -5,7 +5,7 @@
  * names. Devices that only a log names count when nothing else lists devices, for a log also names what is gone.
  * Observations that exclude each other (two lspci of different boots) are refused: one host in one state.
  */
-import { type Bdf, formatBdf, type InputPlace } from "../units/index.js";
+import { type Bdf, formatBdf, hex, type InputPlace } from "../units/index.js";
 import type {
   Capture,
   CapturedFunction,
@@ -14,7 +14,7 @@ import type {
   PartKind,
   RecordedGroups,
 } from "./capture.js";
-import { refuseContradictions } from "./merge-conflict.js";
+import { refuseContradictions, textAgainstDump } from "./merge-conflict.js";
 import { mergeFacts } from "./merge-facts.js";
 import { mergeFunction } from "./merge-function.js";
 import { chooseRecorded } from "./merge-recorded.js";
@@ -49,7 +49,7 @@ export function mergeParts(parts: readonly CapturePart[], source: InputPlace): C
   const kept = dropOtherKernels(ranked, notes);
   refuseContradictions(kept, source);
   const facts = mergeFacts(kept, source, notes);
-  const functions = mergeFunctions(kept);
+  const functions = mergeFunctions(kept, notes);
   const present = new Set(functions.map((f) => f.bdf));
   return {
     parts: parts.map(({ kind, place }) => ({ kind, place })),
@@ -74,7 +74,7 @@ function dropOtherKernels(parts: readonly CapturePart[], notes: Note[]): Capture
   });
 }
 
-function mergeFunctions(parts: readonly CapturePart[]): CapturedFunction[] {
+function mergeFunctions(parts: readonly CapturePart[], notes: Note[]): CapturedFunction[] {
   const lists = parts.filter((p) => p.kind !== "dmesg" && (p.functions?.length ?? 0) > 0);
   const found = new Map<Bdf, CapturedFunction[]>();
   for (const part of lists.length > 0 ? lists : parts) {
@@ -82,8 +82,24 @@ function mergeFunctions(parts: readonly CapturePart[]): CapturedFunction[] {
   }
   if (lists.length > 0) addLogFacts(found, parts);
   const out: CapturedFunction[] = [];
-  for (const list of found.values()) out.push(mergeFunction(list));
+  for (const list of found.values()) {
+    out.push(mergeFunction(list));
+    noteDump(list, notes);
+  }
   return out.sort((a, b) => a.bdf - b.bdf);
+}
+
+/** Text and dump in different files were taken one after the other: status bits may differ. */
+function noteDump(list: readonly CapturedFunction[], notes: Note[]): void {
+  const [first] = list;
+  const at = list.length < 2 ? undefined : textAgainstDump(list);
+  if (first === undefined || at === undefined) return;
+  const offset = `0x${hex(at, 2)}`;
+  notes.push({
+    severity: "info",
+    text: `${formatBdf(first.bdf)}: decoded text and hex dump differ at offset ${offset}; the dump is used`,
+    place: { ...first.place, field: offset },
+  });
 }
 
 function add(found: Map<Bdf, CapturedFunction[]>, f: CapturedFunction): void {

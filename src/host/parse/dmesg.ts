@@ -70,7 +70,7 @@ function startsLogLine(line: string): boolean {
 /** One boot of a log. */
 class BootLog {
   readonly #text: TextLines;
-  readonly #groups = new Map<Bdf, { id: number; line: number; time: number }>();
+  readonly #groups = new Map<Bdf, { id: number; line: number }>();
   readonly #functions = new Map<Bdf, CapturedFunction>();
   readonly #notes: Note[] = [];
   readonly #acpi = new Set<string>();
@@ -78,6 +78,7 @@ class BootLog {
   readonly #domains = new Map<number, Bdf>();
   #moved = 0;
   #restarted = false;
+  #lastGroupTime = Number.NEGATIVE_INFINITY;
   #useful = false;
   kernel: string | undefined;
   #architecture: HostFacts["architecture"];
@@ -108,12 +109,14 @@ class BootLog {
       const id = Number(m[3]);
       const time = Number(TIME.exec(line)?.[1] ?? Number.NaN);
       const before = this.#groups.get(bdf);
-      if (before !== undefined && time < before.time) {
-        // The same device earlier in time: a second log begins, and with it other groups.
+      const jumpedBack = time < this.#lastGroupTime - 1;
+      this.#lastGroupTime = time;
+      if (before !== undefined && jumpedBack) {
+        // A known device after time jumped back: a second log begins, and with it other groups.
         this.#restarted = true;
         this.#groups.clear();
       } else if (before !== undefined && before.id !== id) this.#moved++;
-      this.#groups.set(bdf, { id, line: index, time });
+      this.#groups.set(bdf, { id, line: index });
       if (!this.#functions.has(bdf))
         this.#functions.set(bdf, unknownFunction(bdf, this.#text.place(index)));
       this.#useful = true;

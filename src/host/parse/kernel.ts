@@ -5,7 +5,8 @@ import type { TextLines } from "./text.js";
 
 const VERSION = /(?:^|[\s\]>])Linux version (\d+\.\d+[^\s(]*)/;
 const UNAME = /^Linux (\S+) (\d+\.\d+\S*) #\S+ .*/;
-const BARE = /^\d+\.\d+(?:\.\d+)?(?:[-+.~_][A-Za-z0-9+._~-]*)?$/;
+/** Three numbers, or two and a suffix: "2.7" alone is the version of many things. */
+const BARE = /^[2-9]\d?\.\d{1,3}(?:\.\d{1,4}|(?=[-+]))(?:[-+.~_][A-Za-z0-9+._~-]*)?$/;
 
 /** The release in a line with "Linux version …" or in the output of `uname -a`. */
 export function releaseIn(line: string): string | undefined {

@@ -32,3 +32,10 @@ export function isSysfsPath(path: string): boolean {
   if (!path.includes("/")) return false;
   return BDF_DIRECTORY.test(path) || OF_INTEREST.some((pattern) => pattern.test(path));
 }
+
+/** Whether a path lies inside a sysfs or procfs tree; what is not of interest there is nothing else either. */
+export function isInsideSysfs(path: string): boolean {
+  return /(?:^|\/)(?:sys\/(?:block|bus|class|dev|devices|firmware|fs|kernel|module)|proc\/[^/]+)(?:\/|$)/.test(
+    path,
+  );
+}

@@ -1,0 +1,177 @@
+/**
+ * What a file is, by its content, and its parts.
+ *
+ * A file may hold several things (a mail with lspci output and a log), and a file made of `==> NAME <==` sections
+ * is read section by section. Names of files never decide. Work before the first recognised line is bounded, so
+ * that large files of something else are refused quickly.
+ */
+import { InputError, type InputPlace } from "../units/index.js";
+import type { CapturePart } from "./capture.js";
+import { captureFilePart, looksLikeCaptureFile } from "./capture-file.js";
+import { parseAcpiTable } from "./parse/acpi.js";
+import { looksLikeAcpiTable } from "./parse/acpi-reader.js";
+import {
+  looksLikeAcpiText,
+  looksLikeBase64Table,
+  parseAcpiText,
+  parseBase64Table,
+} from "./parse/acpi-text.js";
+import { looksLikeCommandLine, parseCommandLine } from "./parse/cmdline.js";
+import { looksLikeDeviceList, parseDeviceList } from "./parse/device-list.js";
+import { looksLikeDmesg, parseDmesg } from "./parse/dmesg.js";
+import { looksLikeGroups, parseGroups } from "./parse/groups.js";
+import { looksLikeReserved, parseReserved } from "./parse/groups-reserved.js";
+import { parsePureHexDump } from "./parse/hex-dump.js";
+import { looksLikeKernelRelease, parseKernelRelease } from "./parse/kernel.js";
+import { type LspciOptions, parseLspci } from "./parse/lspci/parse.js";
+import { looksLikeSysfsListing, parseSysfsListing } from "./parse/sysfs-listing.js";
+import { readLines, TEXT_LIMIT_BYTES, TextLines } from "./parse/text.js";
+import { decodeText } from "./parse/text-encoding.js";
+
+/** How much of a file is searched for the beginning of something known. */
+const SNIFF_BYTES = 4 * 1024 * 1024;
+const BINARY_SNIFF_BYTES = 8192;
+
+/** For messages: everything that is looked for. */
+export const KNOWN_FORMATS =
+  "lspci output (-vvv, -xxxx, -t), a kernel log, a list of IOMMU groups, a DMAR, IVRS, IORT or VIOT table " +
+  "(binary, base64, acpidump, iasl), sysfs listings, a kernel command line or release, an ioasis capture file, " +
+  "or a tar of these";
+
+const LSPCI_LINE = /^[\s>|]*(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S/im;
+const LSPCI_MACHINE =
+  /^(?:Slot|Device):\s+(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\s*$/im;
+const TREE_LINE = /^[\s>]*-(?:\[[0-9a-f]{4,8}:[0-9a-f]{2}\]|\+-\[)-/im;
+
+/** The parts of one file; empty when nothing in it is known. @throws InputError when a known thing is damaged. */
+export function detectParts(
+  bytes: Uint8Array,
+  file: string,
+  options: LspciOptions = {},
+): CapturePart[] {
+  if (bytes.length === 0) return [];
+  const place: InputPlace = { file };
+  if (looksLikeAcpiTable(bytes)) return [parseAcpiTable(bytes, place)];
+  const head = decodeText(bytes.subarray(0, SNIFF_BYTES)).text;
+  if (looksBinary(bytes, head)) return [];
+  if (looksLikeCaptureFile(head)) return [captureFilePart(decodeText(bytes).text, file)];
+  const dump = LSPCI_LINE.test(head.slice(0, 65536))
+    ? parsePureHexDump(bytes, file, options)
+    : undefined;
+  if (dump !== undefined) return [dump];
+  const whole = bytes.length <= SNIFF_BYTES;
+  if (!whole && !isKnown(head) && !mentionsIommu(bytes)) return [];
+  if (bytes.length > TEXT_LIMIT_BYTES)
+    throw new InputError("the file is too large for a text capture", place, "at most 256 MiB");
+  const text = readLines(bytes, file);
+  const sections = splitSections(text);
+  if (sections.length > 1)
+    return sections.flatMap((s) => textParts(s, s.lines.join("\n"), options));
+  return textParts(text, whole ? text.lines.join("\n") : head, options, !whole);
+}
+
+/** Text has no NULs, except as UTF-16, which the decoder undid. */
+function looksBinary(bytes: Uint8Array, head: string): boolean {
+  const start = head.slice(0, BINARY_SNIFF_BYTES);
+  let odd = 0;
+  for (let i = 0; i < start.length; i++) {
+    const code = start.charCodeAt(i);
+    if (code === 0) return true;
+    if (code < 32 && code !== 9 && code !== 10 && code !== 13 && code !== 12 && code !== 27) odd++;
+  }
+  return odd * 10 > Math.min(start.length, bytes.length);
+}
+
+function isKnown(head: string): boolean {
+  return (
+    LSPCI_LINE.test(head) ||
+    LSPCI_MACHINE.test(head) ||
+    TREE_LINE.test(head) ||
+    looksLikeDmesg(head) ||
+    looksLikeGroups(head) ||
+    looksLikeDeviceList(head) ||
+    looksLikeSysfsListing(head) ||
+    looksLikeAcpiText(head) ||
+    SECTION.test(head)
+  );
+}
+
+/** Whether "iommu" occurs anywhere, in any case. One pass over the bytes. */
+function mentionsIommu(bytes: Uint8Array): boolean {
+  for (let i = 2; i + 2 < bytes.length; i++) {
+    if (((bytes[i] ?? 0) | 32) !== 0x6d || ((bytes[i + 1] ?? 0) | 32) !== 0x6d) continue;
+    const [a = 0, b = 0] = [bytes[i - 2], bytes[i - 1]];
+    if ((a | 32) === 0x69 && (b | 32) === 0x6f && ((bytes[i + 2] ?? 0) | 32) === 0x75) return true;
+  }
+  return false;
+}
+
+/** `==> NAME <==`, as `tail -n +1 FILES` and the shell capture print it. */
+const SECTION = /^==> .{1,500} <==$/m;
+const SECTION_LINE = /^==> .{1,500} <==$/;
+
+function splitSections(text: TextLines): TextLines[] {
+  const starts: number[] = [];
+  text.lines.forEach((line, i) => {
+    if (SECTION_LINE.test(line)) starts.push(i);
+  });
+  if (starts.length === 0) return [text];
+  const cut = (from: number, to: number): TextLines =>
+    new TextLines(
+      text.file,
+      text.lines.slice(from, to),
+      text.numbers.slice(from, to),
+      text.widths.slice(from, to),
+      text.repairs,
+    );
+  const out = [cut(0, starts[0] ?? 0)];
+  starts.forEach((start, i) => {
+    out.push(cut(start + 1, starts[i + 1] ?? text.length));
+  });
+  return out;
+}
+
+/** `head` is what is searched; `partial`: it is not the whole text. */
+function textParts(
+  text: TextLines,
+  head: string,
+  options: LspciOptions,
+  partial = false,
+): CapturePart[] {
+  if (head.trim() === "") return [];
+  const place: InputPlace = text.place(0);
+  if (looksLikeBase64Table(head)) {
+    const table = parseBase64Table(head.trim(), place);
+    return [parseAcpiTable(table.bytes, place)];
+  }
+  if (looksLikeAcpiText(head)) {
+    const tables = parseAcpiText(text).filter((t) => looksLikeAcpiTable(t.bytes));
+    if (tables.length > 0)
+      return tables.map((t) => parseAcpiTable(t.bytes, { file: text.file, line: t.line }));
+  }
+  const single =
+    (looksLikeDeviceList(head) ? parseDeviceList(text) : undefined) ??
+    (looksLikeReserved(head) ? parseReserved(text) : undefined) ??
+    (looksLikeKernelRelease(head) ? parseKernelRelease(text) : undefined) ??
+    (looksLikeCommandLine(head) ? parseCommandLine(text) : undefined);
+  if (single !== undefined) return [single];
+  return mixedParts(text, head, options, partial);
+}
+
+function mixedParts(
+  text: TextLines,
+  head: string,
+  options: LspciOptions,
+  partial: boolean,
+): CapturePart[] {
+  const out: CapturePart[] = [];
+  if (LSPCI_LINE.test(head) || LSPCI_MACHINE.test(head)) out.push(...parseLspci(text, options));
+  if (partial || looksLikeDmesg(head)) out.push(...some(parseDmesg(text)));
+  const listing = looksLikeSysfsListing(head) ? parseSysfsListing(text) : undefined;
+  out.push(...some(listing));
+  if (listing?.recorded === undefined && (partial || looksLikeGroups(head)))
+    out.push(...some(parseGroups(text, options)));
+  return out;
+}
+
+const some = <T>(value: T | undefined): T[] => (value === undefined ? [] : [value]);

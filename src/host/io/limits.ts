@@ -1,0 +1,11 @@
+/** Bounds on what is read, so that no input, however made, exhausts memory or time. */
+
+/** One file, and all contents of an archive together, unpacked. */
+export const UNPACKED_LIMIT_BYTES = 1024 * 1024 * 1024;
+/** One member of an archive; larger members are skipped (a journal, an image). */
+export const MEMBER_LIMIT_BYTES = 256 * 1024 * 1024;
+export const ARCHIVE_ENTRY_LIMIT = 2_000_000;
+/** A sysfs attribute or firmware table. */
+export const ATTRIBUTE_LIMIT_BYTES = 16 * 1024 * 1024;
+export const DIRECTORY_ENTRY_LIMIT = 200_000;
+export const DIRECTORY_DEPTH_LIMIT = 16;
