@@ -23,7 +23,13 @@ import { looksLikeGroups, parseGroups } from "./parse/groups.js";
 import { looksLikeReserved, parseReserved } from "./parse/groups-reserved.js";
 import { parsePureHexDump } from "./parse/hex-dump.js";
 import { looksLikeKernelRelease, parseKernelRelease } from "./parse/kernel.js";
-import { type LspciOptions, parseLspci } from "./parse/lspci/parse.js";
+import type { LspciOptions } from "./parse/lspci/parse.js";
+import {
+  looksLikeHexDump,
+  looksLikeLspci,
+  looksLikeTree,
+  parseLspciText,
+} from "./parse/lspci-file.js";
 import { looksLikeSysfsListing, parseSysfsListing } from "./parse/sysfs-listing.js";
 import { readLines, TEXT_LIMIT_BYTES, TextLines } from "./parse/text.js";
 import { decodeText } from "./parse/text-encoding.js";
@@ -55,9 +61,7 @@ export function detectParts(
   const head = decodeText(bytes.subarray(0, SNIFF_BYTES)).text;
   if (looksBinary(bytes, head)) return [];
   if (looksLikeCaptureFile(head)) return [captureFilePart(decodeText(bytes).text, file)];
-  const dump = LSPCI_LINE.test(head.slice(0, 65536))
-    ? parsePureHexDump(bytes, file, options)
-    : undefined;
+  const dump = looksLikeHexDump(bytes) ? parsePureHexDump(bytes, file, options) : undefined;
   if (dump !== undefined) return [dump];
   const whole = bytes.length <= SNIFF_BYTES;
   if (!whole && !isKnown(head) && !mentionsIommu(bytes)) return [];
@@ -165,7 +169,8 @@ function mixedParts(
   partial: boolean,
 ): CapturePart[] {
   const out: CapturePart[] = [];
-  if (LSPCI_LINE.test(head) || LSPCI_MACHINE.test(head)) out.push(...parseLspci(text, options));
+  if (partial || looksLikeLspci(text) || looksLikeTree(text))
+    out.push(...parseLspciText(text, options));
   if (partial || looksLikeDmesg(head)) out.push(...some(parseDmesg(text)));
   const listing = looksLikeSysfsListing(head) ? parseSysfsListing(text) : undefined;
   out.push(...some(listing));

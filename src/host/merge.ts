@@ -121,11 +121,12 @@ function hang(
   functions: readonly CapturedFunction[],
   parts: readonly CapturePart[],
 ): CapturedFunction[] {
-  const parents = new Map<number, Bdf | null>();
+  const parents = new Map<number, Bdf>();
   for (const part of parts) {
     for (const fact of part.tree ?? []) {
       const key = fact.segment * 256 + fact.bus;
-      if (!parents.has(key)) parents.set(key, fact.bridge);
+      // Trees draw buses whose bridge is missing like root buses: only a named bridge says something.
+      if (fact.bridge !== null && !parents.has(key)) parents.set(key, fact.bridge);
     }
   }
   if (parents.size === 0) return [...functions];

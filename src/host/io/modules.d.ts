@@ -22,5 +22,7 @@ declare module "tar-stream" {
 declare module "unbzip2-stream" {
   import type { Duplex } from "node:stream";
 
-  export default function unbzip2Stream(): Duplex;
+  const unbzip2Stream: () => Duplex;
+
+  export { unbzip2Stream as default };
 }
