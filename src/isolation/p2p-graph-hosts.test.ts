@@ -57,7 +57,7 @@ test("one port with ACS is a target and no source", () => {
   assert.deepEqual(graphOf(fabric), [ROOT, "switch certain: 02:01.0 -> 02:00.0 02:01.0"]);
 });
 
-test("root ports without redirect in an ACS capability have no peers; without ACS it is open", () => {
+test("root ports whose ACS capability lacks redirect have no peers", () => {
   const none = { acs: { capability: 0x03, control: 0 } };
   const fabric = switchOfTwo({ ...ports(acs(0x1d)), "00:01.0": none, "00:02.0": none });
   assert.deepEqual(graphOf(fabric), []);
@@ -76,7 +76,7 @@ test("a conventional bus is shared, whatever is above", () => {
   assert.deepEqual(turns, ["bus certain: 02:00.0 02:01.0 02:02.0 -> 02:00.0 02:01.0 02:02.0"]);
 });
 
-test("a quirk that vouches for a port takes it out of the sources, one that denies puts it in", () => {
+test("a quirk that vouches takes a port out of the sources, one that denies puts it in", () => {
   const because = [{ kind: "quirk-isolates", at: A, quirk: "test", cite: "test" }] as const;
   const isolates = graphOf(switchOfTwo(), { effectiveAcs: () => ({ word: 0x1d, because }) });
   assert.deepEqual(isolates, []);

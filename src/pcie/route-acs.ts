@@ -41,8 +41,7 @@ export function acsInEffect(fn: PciFunction, role: Role, options: RouteOptions):
   if (vouched !== undefined) {
     return { word: vouched.word & CONTROL, basis: "vouched", open: !isSwitchPort };
   }
-  // A VF that does not show its own capability has its PF's kind (§ 6.12.1.2).
-  const acs = fn.acs === undefined && fn.isVirtual ? fn.physfn?.acs : fn.acs;
+  const acs = acsHolder(fn).acs;
   if (acs === null) return { word: 0, basis: "absent", open: !isSwitchPort };
   if (acs?.control === undefined) {
     const word = options.unknownAcs === "on" ? ALL_ON : 0;
@@ -59,8 +58,13 @@ export function acsInEffect(fn: PciFunction, role: Role, options: RouteOptions):
  * clear.
  */
 export function egressVectorBit(fn: PciFunction, number: number): boolean {
-  const acs = fn.acs;
+  const { acs, config } = acsHolder(fn);
   if (!acs || number >= (acs.egressVectorBits ?? 256)) return false;
-  const dword = fn.config.knownU32(acs.offset + 8 + 4 * (number >>> 5));
+  const dword = config.knownU32(acs.offset + 8 + 4 * (number >>> 5));
   return dword !== undefined && ((dword >>> (number & 31)) & 1) !== 0;
+}
+
+/** A VF that does not show its own capability is taken to be as its PF (§ 6.12.1.2). */
+function acsHolder(fn: PciFunction): PciFunction {
+  return fn.acs === undefined && fn.isVirtual ? (fn.physfn ?? fn) : fn;
 }

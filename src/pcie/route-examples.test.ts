@@ -12,10 +12,11 @@ import {
   switchOfTwo,
   twoFunctions,
 } from "../../test/support/routing-hosts.js";
-import { formatBdf, makePasid, makeRid } from "../units/index.js";
+import { bdfFromRid, formatBdf, makePasid, makeRid } from "../units/index.js";
 import { ConfigSpaceBuilder } from "./config-space.js";
 import { describeFunction } from "./describe.js";
 import { buildFabric, type Fabric } from "./fabric.js";
+import type { PciFunction } from "./function.js";
 import { type RouteResult, Router, routeMemory } from "./route.js";
 import type { RouteOptions } from "./route-options.js";
 import { type MemoryRequestSpec, memoryRequest } from "./tlp.js";
@@ -339,6 +340,46 @@ test("a quirk may vouch for a port whose registers say nothing", () => {
     short(send(switchOfTwo(), "03:00.0", to, { effectiveAcs }).result),
     "translation-agent",
   );
+});
+
+test("a segment that hangs below an endpoint sends under that endpoint's requester ID", () => {
+  const child = switchOfTwo().functions.map((fn) => ({
+    ...fn.description,
+    bdf: bdfFromRid(0x10000, fn.rid),
+  }));
+  const fabric = buildFabric({ functions: [...conventional().functions.map(d), ...child] });
+  const owner = fnAt(fabric, "00:01.0");
+  const segmentOwner = (segment: number) => (segment === 0x10000 ? owner : undefined);
+  const from = fabric.function(bdfFromRid(0x10000, 0x300));
+  assert.ok(from !== undefined);
+  const tlp = memoryRequest({ requester: from.rid, address: 0x1000n });
+  const { result } = routeMemory(fabric, from, tlp, { segmentOwner });
+  assert.ok(result.kind === "translation-agent");
+  assert.deepEqual([result.arrived.segment, result.arrived.requester], [0, owner.rid]);
+});
+const d = (fn: PciFunction) => fn.description;
+
+test("a walk allocates nothing", () => {
+  const fabric = switchOfTwo();
+  const router = new Router(fabric);
+  const from = fnAt(fabric, "03:00.0");
+  const index = router.model.indexOf(from);
+  const tlps = [B_BAR, 0x1000n, 0xffff_ffff_ffff_f000n].map((address) =>
+    memoryRequest({ requester: from.rid, address, prefix: PREFIX }),
+  );
+  const walks = (count: number): number => {
+    let hops = 0;
+    for (let i = 0; i < count; i++) {
+      const tlp = tlps[i % tlps.length];
+      if (tlp !== undefined) hops += router.walk(index, tlp).hopCount;
+    }
+    return hops;
+  };
+  walks(50_000);
+  const before = process.memoryUsage().heapUsed;
+  walks(200_000);
+  // One heap number for each walk would be 2.4 MB or more.
+  assert.ok(process.memoryUsage().heapUsed - before < 1_000_000);
 });
 
 test("a request that leaves its page, or is no number, is malformed", () => {

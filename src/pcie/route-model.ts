@@ -64,6 +64,8 @@ export class RouteModel {
   /** The bridge above. */
   readonly bridge: Int32Array;
   readonly table: Int32Array;
+  /** The endpoint that the domain's segment hangs below. */
+  readonly owner: Int32Array;
   readonly depth: Int32Array;
   readonly members: readonly (readonly number[])[];
 
@@ -92,6 +94,10 @@ export class RouteModel {
     this.bridge = Int32Array.from(domains.bridge);
     this.depth = Int32Array.from(domains.depth);
     this.members = domains.members;
+    this.owner = Int32Array.from(this.buses, (bus) => {
+      const owner = options.segmentOwner?.(bus.segment);
+      return owner === undefined ? NONE : this.indexOf(owner);
+    });
     this.device = numberDevices(this);
     this.acsInEffect = functions.map((fn, i) => acsInEffect(fn, this.role[i] as Role, options));
     this.acsInEffect.forEach((acs, i) => {

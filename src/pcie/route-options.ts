@@ -35,4 +35,9 @@ export interface RouteOptions {
    * decide.
    */
   readonly effectiveAcs?: ((fn: PciFunction) => EffectiveAcs | undefined) | undefined;
+  /**
+   * The endpoint that a whole segment hangs below (an Intel VMD owns its child domain): requests
+   * from that segment reach the translation agent with the owner's requester ID. Undefined: none.
+   */
+  readonly segmentOwner?: ((segment: number) => PciFunction | undefined) | undefined;
 }

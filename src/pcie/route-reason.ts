@@ -214,6 +214,11 @@ export const ROUTE_REASONS = {
     states: "the bridge above is not in the capture; taken to lead to the translation agent",
     cite: "PCIe 6 § 2.2.4.1",
   },
+  "segment-owner": {
+    decision: "agent",
+    states: "owns the whole domain below it and sends under its own requester ID",
+    cite: "PCIe 6 § 2.2.6.2",
+  },
   // After the translation agent.
   "agent-routes-down": {
     decision: "down",

@@ -436,7 +436,12 @@ export class RouteWalk {
 
   #leave(fn: number, reason: number, bits: number): typeof NONE {
     this.#hop(fn, reason, bits, this.#acsUnknown(fn));
-    this.at = fn;
+    const owner = this.#m.owner[this.#m.domain[fn] as number] as number;
+    if (owner !== NONE) {
+      this.requester = this.#m.rid[owner] as number;
+      this.#hop(owner, REASON["segment-owner"], 0, false);
+    }
+    this.at = owner === NONE ? fn : owner;
     this.outcome = Outcome.TranslationAgent;
     return NONE;
   }

@@ -207,9 +207,11 @@ function vectorBit(fn: PciFunction, peer: PciFunction): boolean | undefined {
     if (realBus(fn.bus) !== realBus(peer.bus) || !(link || sameSlot)) return undefined;
     number = link ? peer.devFn : peer.fn;
   }
-  const acs = fn.acs;
+  const acs = acsOf(fn);
   if (!acs || number >= (acs.egressVectorBits ?? 256)) return false;
-  const byte = fn.config.u8(acs.offset + 8 + (number >> 3));
+  const byte = (fn.acs === undefined ? (fn.physfn ?? fn) : fn).config.u8(
+    acs.offset + 8 + (number >> 3),
+  );
   return ((byte >> (number & 7)) & 1) === 1;
 }
 
