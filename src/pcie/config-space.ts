@@ -29,13 +29,16 @@ export class ConfigSpace {
     this.#known = known;
   }
 
-  /** A dump of 64, 256 or 4096 bytes (other lengths are cut down to the extent they fill). */
+  /**
+   * A dump of 64, 256 or 4096 bytes (other lengths are cut down to the extent they fill). The bytes
+   * are copied; trailing zeros, most of a 4 KiB dump, are not kept.
+   */
   static fromDump(bytes: Uint8Array): ConfigSpace {
     const n = bytes.length;
-    return new ConfigSpace(
-      bytes,
-      n >= CONFIG_SIZE ? CONFIG_SIZE : n >= 256 ? 256 : n >= 64 ? 64 : 0,
-    );
+    const extent = n >= CONFIG_SIZE ? CONFIG_SIZE : n >= 256 ? 256 : n >= 64 ? 64 : 0;
+    let used = extent as number;
+    while (used > 0 && bytes[used - 1] === 0) used--;
+    return new ConfigSpace(bytes.slice(0, used), extent);
   }
 
   /** Other bytes, the same extent and the same knowledge. */

@@ -247,8 +247,6 @@ export class Bus {
   bridge: PciFunction | undefined;
   virtualOf: Bus | undefined;
 
-  readonly #byDevFn = new Map<number, PciFunction>();
-
   constructor(segment: number, number: number) {
     this.segment = segment;
     this.number = number;
@@ -258,12 +256,22 @@ export class Bus {
     return this.bridge === undefined && this.virtualOf === undefined;
   }
 
+  /** Functions come in order of their numbers. */
   add(fn: PciFunction): void {
     this.functions.push(fn);
-    this.#byDevFn.set(fn.devFn, fn);
   }
 
   at(devFn: DevFn | number): PciFunction | undefined {
-    return this.#byDevFn.get(devFn);
+    let low = 0;
+    let high = this.functions.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      const fn = this.functions[middle] as PciFunction;
+      const found = fn.bdf & 0xff;
+      if (found === devFn) return fn;
+      if (found < devFn) low = middle + 1;
+      else high = middle - 1;
+    }
+    return undefined;
   }
 }
