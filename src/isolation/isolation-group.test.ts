@@ -163,6 +163,16 @@ test("functions outside every IOMMU's scope have no group, yet are named as outs
   assert.deepEqual(names(seen.outsiders.get(0) ?? []), ["02:00.0", "02:01.0", "04:00.0"]);
 });
 
+test("a path between two functions passes over ports without a group", () => {
+  const at = t2();
+  const ports = [bdf("02:00.0"), bdf("02:01.0")];
+  const ends = [bdf("03:00.0"), bdf("04:00.0")];
+  const full = look(at).deviceCentric;
+  const groupOf = new Map(ends.map((e) => [e, 0]));
+  const path = joinPath({ ...full, groupOf }, ends[0] as Bdf, ends[1] as Bdf) ?? [];
+  assert.ok(path.some((j) => ports.includes(j.a) && ports.includes(j.b)));
+});
+
 test("without an IOMMU in use there are no groups", () => {
   const seen = look(t2(), { iommuInUse: false });
   assert.deepEqual(seen.deviceCentric.groups, []);

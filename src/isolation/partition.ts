@@ -48,10 +48,16 @@ export function joinPath(partition: Partition, a: Bdf, b: Bdf): readonly Join[] 
   if (group === undefined || group !== partition.groupOf.get(b)) return undefined;
   if (a === b) return [];
   const at = new Map<Bdf, Join[]>();
+  const note = (device: Bdf, join: Join): void => {
+    const list = at.get(device);
+    if (list === undefined) at.set(device, [join]);
+    else list.push(join);
+  };
   for (const join of partition.joins) {
-    if (partition.groupOf.get(join.a) !== group) continue;
-    at.set(join.a, [...(at.get(join.a) ?? []), join]);
-    at.set(join.b, [...(at.get(join.b) ?? []), join]);
+    if (partition.groupOf.get(join.a) !== group && partition.groupOf.get(join.b) !== group)
+      continue;
+    note(join.a, join);
+    note(join.b, join);
   }
   const cameBy = new Map<Bdf, Join | undefined>([[a, undefined]]);
   const queue = [a];

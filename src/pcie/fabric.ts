@@ -203,6 +203,8 @@ function enumerate(buses: Map<number, Bus>, problems: TopologyProblem[]): PciFun
       seen.add(bus);
       for (const fn of bus.functions) ordered.push(fn);
       const below = [...(virtual.get(bus) ?? [])];
+      // A cut above may have taken the bridge that a virtual bus shares with this one.
+      for (const child of below) if (!seen.has(child)) child.bridge = bus.bridge;
       for (const fn of bus.functions)
         if (fn.secondaryBus !== undefined) below.push(fn.secondaryBus);
       for (let i = below.length - 1; i >= 0; i--) stack.push(below[i] as Bus);
