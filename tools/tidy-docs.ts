@@ -87,7 +87,10 @@ export function checkEvidence(sources: readonly SourceFile[], kinds: readonly st
 }
 
 const OUT_OF_PLACE: readonly (readonly [RegExp, string])[] = [
-  [/(?<![\w.])\/(?:(?:work|root|home)\/\w|tmp\/(?:wt|prompts|deliver))/, "names a path of one machine"],
+  [
+    /(?<![\w.])\/(?:(?:work|root|home)\/\w|tmp\/(?:wt|prompts|deliver))/,
+    "names a path of one machine",
+  ],
   [
     /\b(?:this|that|the|an?|earlier|later|previous) (?:coding |work(?:ing)? )?session\b/i,
     "speaks of a session",
