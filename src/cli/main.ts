@@ -1,1 +1,210 @@
-export {};
+/**
+ * The `ioasis` command. Arguments are read here; each command's code is loaded only when it runs.
+ */
+import { Command, CommanderError, Option } from "commander";
+import { InputError, parseBdf } from "../units/index.js";
+import { type ExitCode, type Output, UsageError } from "./output.js";
+import { makePaint } from "./render/text.js";
+import { parseRules, RULE_CHOICES, type RuleChoice } from "./rules.js";
+import { VERSION } from "./version.js";
+
+export interface CommonOptions {
+  readonly from?: readonly string[];
+  readonly rules: RuleChoice;
+  readonly strict?: boolean;
+  readonly check?: boolean;
+  readonly json?: boolean;
+  /** capture only. */
+  readonly redact?: boolean;
+  readonly shell?: boolean;
+}
+
+type Run = (out: Output, args: readonly string[], options: CommonOptions) => Promise<ExitCode>;
+
+const SOURCE_HELP = `
+Sources (--from, may be repeated; default: this host's /sys):
+  a file, a directory or a tar archive (plain, gz, xz, bz2); - is standard input.
+  Recognised by content: lspci -vvv (also mangled by mail), -xxxx hex, lspci -t, dmesg, group listings,
+  DMAR/IVRS/IORT/VIOT tables, sysfs trees, support bundles, and files made by ioasis capture.`;
+
+const EXAMPLES: Readonly<Record<string, string>> = {
+  groups: `
+Examples:
+  ioasis groups                              groups of this host
+  ioasis groups --from lspci.txt             of a host whose sudo lspci -vvvnn somebody mailed
+  ioasis groups --from bundle.tar.xz --check exit 1 when the kernel's groups differ from the computed
+  ioasis groups --rules all                  what other kernels would do, side by side
+  sudo lspci -vvvnn | ioasis groups --from - --json`,
+  devices: `
+Examples:
+  ioasis devices                             what each device of this host may do
+  ioasis devices 03:00.0 --from lspci.txt    one device, in full`,
+  explain: `
+Examples:
+  ioasis explain 03:00.0                     why this device is in its group
+  ioasis explain 03:00.0 04:00.0             why these two are in one group, or are not
+  ioasis explain 03:00.0 04:00.0 --json      the same as evidence`,
+  pasid: `
+Examples:
+  ioasis pasid                               which devices can use PASIDs, and what stops the others
+  ioasis pasid 6a:01.0 --rules linux-6.12`,
+  p2p: `
+Examples:
+  ioasis p2p                                 who reaches whom without the IOMMU
+  ioasis p2p 03:00.0 04:00.0 05:00.0         a matrix of these devices`,
+  capture: `
+Examples:
+  sudo ioasis capture > host.json            everything the other commands need, to mail
+  sudo ioasis capture --redact > host.json   without serial numbers, MAC addresses and host name
+  ioasis capture --shell                     a one-line command for hosts without ioasis`,
+};
+
+export async function main(argv: readonly string[]): Promise<ExitCode> {
+  const out = standardOutput();
+  let code: ExitCode = 0;
+  const program = makeProgram(async (run, args, options) => {
+    code = await run(out, args, options);
+  });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (InputError.is(error) || error instanceof UsageError) {
+      out.note(`ioasis: ${error.message}`);
+      return 2;
+    }
+    throw error;
+  }
+  return code;
+}
+
+type Execute = (run: Run, args: readonly string[], options: CommonOptions) => Promise<void>;
+
+interface CommandRow {
+  readonly name: string;
+  readonly operands: string;
+  readonly text: string;
+  readonly load: () => Promise<Run>;
+  /** Works on an analysis: takes --from, --rules, --strict, --json. */
+  readonly analysis: boolean;
+}
+
+const COMMANDS: readonly CommandRow[] = [
+  {
+    name: "groups",
+    operands: "",
+    text: "the isolation groups, computed, and compared with the kernel's",
+    load: async () => (await import("./commands/groups.js")).run,
+    analysis: true,
+  },
+  {
+    name: "devices",
+    operands: "[device...]",
+    text: "what each device is, must share and may use",
+    load: async () => (await import("./commands/devices.js")).run,
+    analysis: true,
+  },
+  {
+    name: "explain",
+    operands: "[device...]",
+    text: "why a device is in its group; why two share one or do not",
+    load: async () => (await import("./commands/explain.js")).run,
+    analysis: true,
+  },
+  {
+    name: "pasid",
+    operands: "[device...]",
+    text: "PASID, ATS, PRI and SVA: who may, and what stops the rest",
+    load: async () => (await import("./commands/pasid.js")).run,
+    analysis: true,
+  },
+  {
+    name: "p2p",
+    operands: "[device...]",
+    text: "who reaches whom without the IOMMU",
+    load: async () => (await import("./commands/p2p.js")).run,
+    analysis: true,
+  },
+  {
+    name: "capture",
+    operands: "",
+    text: "write down this host as one file",
+    load: async () => (await import("./commands/capture.js")).run,
+    analysis: false,
+  },
+  {
+    name: "completion",
+    operands: "<shell>",
+    text: "completion script for bash, zsh or fish",
+    load: async () => (await import("./commands/completion.js")).run,
+    analysis: false,
+  },
+];
+
+/** The whole command tree; also read by the completion and documentation generators. */
+export function makeProgram(execute: Execute): Command {
+  const program = new Command("ioasis")
+    .description("Why devices share an IOMMU group, what each may do, and what can reach what.")
+    .version(VERSION, "-V, --version")
+    .exitOverride()
+    .showHelpAfterError("(ioasis --help lists the commands)")
+    .configureHelp({ helpWidth: 100 })
+    .addHelpText("after", SOURCE_HELP);
+  for (const row of COMMANDS) addCommand(program, row, execute);
+  return program;
+}
+
+function addCommand(program: Command, row: CommandRow, execute: Execute): void {
+  const { name, operands, analysis } = row;
+  const command = program
+    .command(`${name} ${operands}`.trim())
+    .description(row.text)
+    .addHelpText("after", (EXAMPLES[name] ?? "") + (analysis ? SOURCE_HELP : ""))
+    .exitOverride()
+    .configureHelp({ helpWidth: 100 })
+    .action(async (...given: unknown[]) => {
+      const options = given[given.length - 2] as CommonOptions;
+      const named = given.slice(0, -2).flat() as (string | undefined)[];
+      const args = named.filter((a) => a !== undefined);
+      const { devices, sources } = separateDevices(options.from ?? []);
+      await execute(await row.load(), [...args, ...devices], { ...options, from: sources });
+    });
+  if (analysis) addAnalysisOptions(command);
+  if (name === "groups") {
+    command.option("--check", "exit 1 when the computed groups differ from the recorded ones");
+  }
+  if (name === "capture") {
+    command
+      .option("--from <source...>", "convert another capture instead of reading this host")
+      .option("--redact", "leave out serial numbers, MAC addresses and host names")
+      .option("--shell", "print a one-line capture command for hosts without ioasis");
+  }
+}
+
+function addAnalysisOptions(command: Command): void {
+  command
+    .option("--from <source...>", "where the host is described (default: this host)")
+    .addOption(
+      new Option("--rules <set>", RULE_CHOICES.join(" | "))
+        .default("auto" as RuleChoice)
+        .argParser(parseRules),
+    )
+    .option("--strict", "count what hardware may route as if it did")
+    .option("--json", "JSON with a published schema (schemas/)");
+}
+
+/** `--from` takes several sources, so devices written after it end up there: an address is a device. */
+function separateDevices(from: readonly string[]): { devices: string[]; sources: string[] } {
+  const isDevice = (text: string): boolean => parseBdf(text) !== undefined;
+  return { devices: from.filter(isDevice), sources: from.filter((text) => !isDevice(text)) };
+}
+
+function standardOutput(): Output {
+  const colour = process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined;
+  return {
+    paint: makePaint(colour),
+    interactive: process.stderr.isTTY === true,
+    line: (text = "") => void process.stdout.write(`${text}\n`),
+    note: (text) => void process.stderr.write(`${text}\n`),
+  };
+}

@@ -30,6 +30,7 @@ import type {
   EdgeProof,
   Reach,
   RequesterIdSet,
+  TransactionProof,
   Unknown,
 } from "./report-types.js";
 import { aliasKnowledge, RequesterIds } from "./requester-ids.js";
@@ -134,8 +135,18 @@ class HostAnalysis implements Analysis {
   }
 
   proofOf(join: Join): EdgeProof | undefined {
+    return this.#obtainProver().proofOf(join);
+  }
+
+  proofBetween(from: Bdf, to: Bdf): TransactionProof | undefined {
+    const a = this.fabric.function(from);
+    const b = this.fabric.function(to);
+    return a === undefined || b === undefined ? undefined : this.#obtainProver().between(a, b);
+  }
+
+  #obtainProver(): EdgeProver {
     this.#prover ??= new EdgeProver(this.fabric, this.p2p, (fn) => this.#effectiveAcs(fn));
-    return this.#prover.proofOf(join);
+    return this.#prover;
   }
 
   /** By linux-7.2 whatever rules are asked for: what hardware does has no kernel version. */

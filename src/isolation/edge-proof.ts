@@ -16,7 +16,7 @@ import { type EdgeJoin, isEdgeJoin } from "./isolation-group.js";
 import { reachesOf } from "./p2p-graph-reach.js";
 import type { P2pGraph } from "./p2p-graph-types.js";
 import type { Join } from "./partition.js";
-import type { EdgeProof } from "./report-types.js";
+import type { EdgeProof, TransactionProof } from "./report-types.js";
 
 /** Requesters tried, and peers for each, before giving up: one of a side is as good as another. */
 const TRIES = 16;
@@ -45,6 +45,24 @@ export class EdgeProver {
     return undefined;
   }
 
+  /** The route of a read of `from` at an address of `to`, when it gets there without the translation agent. */
+  between(from: PciFunction, to: PciFunction): TransactionProof | undefined {
+    for (const reach of reachesOf(this.#graph, from)) {
+      const first = reach.windows[0]?.first;
+      if (reach.device !== to || reach.certainty !== "certain" || first === undefined) continue;
+      return this.#try(from, to, first);
+    }
+    return undefined;
+  }
+
+  #try(from: PciFunction, to: PciFunction, address: bigint): TransactionProof | undefined {
+    const tlp = memoryRequest({ requester: from.rid, address });
+    const route = this.#obtainRouter().route(from, tlp);
+    const { result } = route;
+    if (result.kind !== "peer" || result.byAgent || result.function !== to) return undefined;
+    return { from, to, address, route };
+  }
+
   #from(from: PciFunction, join: EdgeJoin): EdgeProof | undefined {
     let tries = 0;
     for (const reach of reachesOf(this.#graph, from)) {
@@ -52,13 +70,8 @@ export class EdgeProver {
       if (reach.turn !== join.turn || first === undefined) continue;
       if (!isBelow(reach.device, join.target.port)) continue;
       if (++tries > TRIES) return undefined;
-      const route = this.#obtainRouter().route(
-        from,
-        memoryRequest({ requester: from.rid, address: first }),
-      );
-      const { result } = route;
-      if (result.kind !== "peer" || result.byAgent || result.function !== reach.device) continue;
-      return { join, from, to: reach.device, address: first, route };
+      const proof = this.#try(from, reach.device, first);
+      if (proof !== undefined) return { join, ...proof };
     }
     return undefined;
   }

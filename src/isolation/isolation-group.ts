@@ -52,7 +52,7 @@ export interface DeviceCentricGroups {
   readonly outsiders: ReadonlyMap<number, readonly Bdf[]>;
 }
 
-const EDGE_KIND: Readonly<Record<TurnKind, EvidenceKind>> = {
+export const EDGE_KIND: Readonly<Record<TurnKind, EvidenceKind>> = {
   switch: "switch-routes-peer",
   function: "function-routes-peer",
   root: "root-complex-routes-peer",

@@ -49,14 +49,17 @@ export interface Enlargement {
   readonly because: readonly Evidence[];
 }
 
-/** A request that shows a join: from a function of one side to an address of the other, and its route. */
-export interface EdgeProof {
-  readonly join: Join;
+/** A request of one function to an address of another, and its route: it never meets the translation agent. */
+export interface TransactionProof {
   readonly from: PciFunction;
   readonly to: PciFunction;
   readonly address: bigint;
-  /** Ends at `to` without having met the translation agent. */
   readonly route: Route;
+}
+
+/** A transaction that shows a join. */
+export interface EdgeProof extends TransactionProof {
+  readonly join: Join;
 }
 
 export interface MustShare {
@@ -188,6 +191,8 @@ export interface Analysis {
   requesterIds(device: Bdf): RequesterIdSet | undefined;
   /** A transaction that shows a join of the device-centric groups; undefined where none can be shown. */
   proofOf(join: Join): EdgeProof | undefined;
+  /** The same between two functions, when a certain path leads from one to the other. */
+  proofBetween(from: Bdf, to: Bdf): TransactionProof | undefined;
   /** Undefined for a function that is not in the fabric. */
   deviceReport(device: Bdf): DeviceReport | undefined;
   /** In the fabric's order. */

@@ -12,7 +12,6 @@ export interface DumpedFunction {
   readonly config: ConfigSpace;
 }
 
-/** One entry per function whose address starts a block. */
 export function readDump(text: string): DumpedFunction[] {
   const out: DumpedFunction[] = [];
   for (const block of text.split(/\n\n+/)) {

@@ -31,7 +31,6 @@ export function syntheticHost(count: number): FunctionDescription[] {
   return syntheticSpecs(count).map(describeFunction);
 }
 
-/** The same before the bytes are made. */
 export function syntheticSpecs(count: number): FunctionSpec[] {
   const roots: PlannedRoot[] = [];
   let planned = 0;

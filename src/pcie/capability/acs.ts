@@ -43,7 +43,6 @@ export interface AcsFacts {
   readonly egressVectorBits: number | undefined;
 }
 
-/** Facts of the ACS capability at `offset`. */
 export function readAcs(config: ConfigSpace, offset: number): AcsFacts {
   const capability = config.knownU16(offset + 4);
   const egress = capability !== undefined && (capability & Acs.EC) !== 0;
@@ -61,7 +60,6 @@ export function acsBitNames(word: number): AcsBit[] {
   return ACS_BITS.filter((name) => (word & Acs[name]) !== 0);
 }
 
-/** The word with the named bits set. */
 export function acsWord(names: Iterable<AcsBit>): number {
   let word = 0;
   for (const name of names) word |= Acs[name];

@@ -50,7 +50,6 @@ const NUMBERED: readonly EaProperty[] = [
   "bridge-io",
 ];
 
-/** All entries of the capability at `offset`, at most 63. */
 export function readEnhancedAllocation(
   config: ConfigSpace,
   offset: number,

@@ -17,7 +17,6 @@ export interface CapabilityEntry {
   readonly implemented: boolean;
 }
 
-/** A capability that has no reader here: a name and a place. */
 export class UnimplementedCapability implements CapabilityEntry {
   readonly implemented = false;
   readonly extended: boolean;

@@ -1,0 +1,19 @@
+/** `ioasis p2p [DEVICE…]` */
+import { p2pPayload } from "../../view/index.js";
+import { findDevices, readAnalysis } from "../analysis-input.js";
+import type { CommonOptions } from "../main.js";
+import { type ExitCode, type Output, writeJson } from "../output.js";
+import { drawMatrix, drawReach } from "../render/p2p.js";
+
+export async function run(
+  out: Output,
+  args: readonly string[],
+  options: CommonOptions,
+): Promise<ExitCode> {
+  const input = await readAnalysis(out, options);
+  const only = args.length === 0 ? undefined : findDevices(input.fabric, args);
+  if (options.json === true) writeJson(out, p2pPayload(input.analysis, only));
+  else if (only === undefined || only.length === 1) drawReach(out, input, only);
+  else drawMatrix(out, input, p2pPayload(input.analysis, only), only);
+  return 0;
+}

@@ -1,0 +1,25 @@
+/** Where a command writes, and how it ends. Commands get this port; tests give a recording one. */
+import type { Paint } from "./render/text.js";
+
+export interface Output {
+  readonly paint: Paint;
+  /** Standard error is a terminal: progress may be shown. */
+  readonly interactive: boolean;
+  /** One line, or several, of the answer (standard output). */
+  readonly line: (text?: string) => void;
+  /** Warnings and progress (standard error). */
+  readonly note: (text: string) => void;
+}
+
+/** 0 success, 1 computed differs from recorded (with --check), 2 bad input or usage. */
+export type ExitCode = 0 | 1 | 2;
+
+/** A wrong argument: exit code 2, one line on standard error. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Writes an object as JSON with a final newline. */
+export function writeJson(out: Output, value: unknown): void {
+  out.line(JSON.stringify(value, undefined, 2));
+}

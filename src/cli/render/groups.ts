@@ -1,0 +1,168 @@
+/** The text of `ioasis groups`: one table, a reason under each shared group, then what needs attention. */
+import type { Enlargement, Partition } from "../../isolation/index.js";
+import { type Bdf, formatBdf } from "../../units/index.js";
+import {
+  type Agreement,
+  describeDevice,
+  distinctEvidence,
+  membersOf,
+  sentences,
+} from "../../view/index.js";
+import type { AnalysisInput } from "../analysis-input.js";
+import type { Output } from "../output.js";
+import { drawCautions, drawHeading } from "./heading.js";
+import { fit, MAX_COLUMNS, wrap } from "./text.js";
+
+const REASONS_PER_GROUP = 2;
+
+export function drawGroups(out: Output, input: AnalysisInput, agreement: Agreement | null): void {
+  drawHeading(out, input);
+  const { partition } = input.analysis;
+  const reasons = groupReasons(input, partition);
+  const idWidth = String(partition.groups.length).length;
+  for (const [id, devices] of partition.groups.entries()) {
+    for (const [index, device] of devices.entries()) {
+      const label = index === 0 ? String(id).padStart(idWidth) : " ".repeat(idWidth);
+      out.line(`${out.paint.bold(label)}  ${deviceLine(input, device, idWidth)}`);
+    }
+    for (const reason of reasons.get(id) ?? []) {
+      out.line(out.paint.dim(wrap(`└ ${reason}`, idWidth + 6, idWidth + 4)));
+    }
+  }
+  drawUngrouped(out, input);
+  drawEnlargements(out, input);
+  drawAgreement(out, input, agreement);
+  drawCautions(out, input);
+}
+
+function deviceLine(input: AnalysisInput, device: Bdf, idWidth: number): string {
+  const fn = input.fabric.function(device);
+  const name = fn === undefined ? "" : describeDevice(fn);
+  const driver = fn?.description.driver;
+  const suffix = typeof driver === "string" ? `  [${driver}]` : "";
+  const room = MAX_COLUMNS - idWidth - 2 - 14 - suffix.length;
+  return `${formatBdf(device).padEnd(12)}  ${fit(name, room)}${suffix}`;
+}
+
+/** Up to three sentences per group with company. One pass over the joins. */
+function groupReasons(input: AnalysisInput, partition: Partition): Map<number, string[]> {
+  const evidence = new Map<number, Partition["joins"][number]["because"][number][]>();
+  for (const join of partition.joins) {
+    const id = partition.groupOf.get(join.a);
+    if (id === undefined) continue;
+    const list = evidence.get(id);
+    if (list === undefined) evidence.set(id, [...join.because]);
+    else if (list.length < 24) list.push(...join.because);
+  }
+  const out = new Map<number, string[]>();
+  for (const [id, list] of evidence) {
+    const all = sentences(input.analysis, distinctEvidence(list));
+    const shown = all.slice(0, REASONS_PER_GROUP);
+    const [a, b] = partition.groups[id] ?? [];
+    if (all.length > shown.length && a !== undefined && b !== undefined) {
+      shown.push(`more: ioasis explain ${formatBdf(a)} ${formatBdf(b)}`);
+    }
+    out.set(id, shown);
+  }
+  return out;
+}
+
+function drawUngrouped(out: Output, input: AnalysisInput): void {
+  const { ungrouped } = input.analysis.partition;
+  if (ungrouped.length === 0) return;
+  out.line();
+  out.line(out.paint.bold("In no group"));
+  const byReason = new Map<string, Bdf[]>();
+  for (const { device, because } of ungrouped) {
+    const first = because[0];
+    const reason = first === undefined ? "" : first.kind;
+    byReason.set(reason, [...(byReason.get(reason) ?? []), device]);
+  }
+  for (const devices of byReason.values()) {
+    for (const device of devices) out.line(`  ${deviceLine(input, device, 0)}`);
+    const first = devices[0];
+    const because = ungrouped.find((u) => u.device === first)?.because ?? [];
+    for (const sentence of sentences(input.analysis, because)) {
+      out.line(out.paint.dim(wrap(`└ ${sentence}`, 6, 4)));
+    }
+  }
+}
+
+/** The difference people do not expect: separate groups, one fabric. */
+function drawEnlargements(out: Output, input: AnalysisInput): void {
+  const { analysis } = input;
+  if (analysis.enlargements.length === 0) return;
+  const linux = analysis.rules !== "device-centric";
+  out.line();
+  out.line(
+    out.paint.yellow(
+      linux
+        ? "! Separate groups, yet NOT isolated: the hardware routes between these without the IOMMU"
+        : "! Larger than Linux's groups, because the hardware routes between the members",
+    ),
+  );
+  for (const enlargement of analysis.enlargements) drawEnlargement(out, input, enlargement);
+}
+
+function drawEnlargement(out: Output, input: AnalysisInput, enlargement: Enlargement): void {
+  const { analysis } = input;
+  const members = analysis.deviceCentric.groups[enlargement.group] ?? [];
+  const endpoints = members.filter((m) => input.fabric.function(m)?.isBridge === false);
+  const pair = telltalePair(input, endpoints.length > 1 ? endpoints : members);
+  const names = (endpoints.length > 0 ? endpoints : members).slice(0, 6).map(formatBdf);
+  const more =
+    endpoints.length > names.length ? ` and ${endpoints.length - names.length} more` : "";
+  out.line(wrap(`${names.join(", ")}${more}`, 4, 2));
+  for (const sentence of sentences(analysis, distinctEvidence(enlargement.because)).slice(0, 2)) {
+    out.line(out.paint.dim(wrap(`└ ${sentence}`, 6, 4)));
+  }
+  if (pair !== undefined) {
+    out.line(
+      out.paint.dim(`    proof: ioasis explain ${formatBdf(pair[0])} ${formatBdf(pair[1])}`),
+    );
+  }
+}
+
+/** Two members that Linux separates. */
+function telltalePair(input: AnalysisInput, members: readonly Bdf[]): [Bdf, Bdf] | undefined {
+  const linux = input.analysis.partitionUnder(input.analysis.linuxRules);
+  const [first] = members;
+  if (first === undefined) return undefined;
+  const home = linux.groupOf.get(first);
+  const other = members.find((m) => linux.groupOf.get(m) !== home);
+  return other === undefined ? undefined : [first, other];
+}
+
+function drawAgreement(out: Output, input: AnalysisInput, agreement: Agreement | null): void {
+  const { recorded } = input.capture;
+  out.line();
+  if (agreement === null || recorded === null) {
+    out.line("The capture has no groups of a kernel to compare with.");
+    return;
+  }
+  const { compared, same, different } = agreement;
+  const paint = different.length === 0 ? out.paint.green : out.paint.red;
+  const verdict = different.length === 0 ? "agree" : "differ";
+  out.line(
+    paint(
+      `Computed and recorded groups ${verdict}: ${same} of ${compared} devices (${recorded.from}).`,
+    ),
+  );
+  for (const difference of different.slice(0, 10)) {
+    out.line(wrap(`- computed: ${listOf(difference.computed)}`, 14, 2));
+    out.line(wrap(`recorded: ${listOf(difference.recorded)}`, 14, 4));
+    for (const sentence of sentences(input.analysis, difference.because).slice(0, 3)) {
+      out.line(out.paint.dim(wrap(`└ ${sentence}`, 6, 4)));
+    }
+  }
+  if (different.length > 10) out.line(`  … and ${different.length - 10} more`);
+}
+
+function listOf(devices: readonly Bdf[]): string {
+  return devices.length === 0 ? "in no group" : devices.map(formatBdf).join(", ");
+}
+
+/** Group members of a device, for other renderers. */
+export function companions(input: AnalysisInput, device: Bdf): readonly Bdf[] {
+  return membersOf(input.analysis.partition, device).filter((member) => member !== device);
+}

@@ -1,0 +1,107 @@
+/**
+ * Why two devices are in one group or not: the evidence (contract `ioasis/explain/1`), the sentences, what
+ * would change it, and, where only the fabric joins them, the transaction that proves it.
+ */
+import {
+  type Analysis,
+  type Evidence,
+  type Join,
+  joinPath,
+  type Partition,
+} from "../isolation/index.js";
+import type { Bdf } from "../units/index.js";
+import { changeText } from "./change-text.js";
+import { callDevice } from "./device-name.js";
+import { distinctEvidence, type EvidenceJson, evidenceJson } from "./evidence-json.js";
+import { evidenceText } from "./evidence-text.js";
+import { separationEvidence } from "./separation.js";
+
+export interface ExplainPayload {
+  readonly schema: "ioasis/explain/1";
+  readonly same: boolean;
+  readonly because: readonly EvidenceJson[];
+  readonly enlargedBy: readonly EvidenceJson[];
+}
+
+export interface Explanation {
+  readonly a: Bdf;
+  /** Undefined: the question was about one device and its group. */
+  readonly b: Bdf | undefined;
+  /** In one group under the rules of the analysis (one device: it has company). */
+  readonly same: boolean;
+  readonly because: readonly Evidence[];
+  /** What joins them in the fabric although the Linux rules keep them apart. */
+  readonly enlargedBy: readonly Evidence[];
+  /** The joins that the Linux rules do not make, for a proof. */
+  readonly enlargingJoins: readonly Join[];
+}
+
+export function explainPair(analysis: Analysis, a: Bdf, b: Bdf): Explanation {
+  const path = joinPath(analysis.partition, a, b);
+  const same = path !== undefined;
+  const because = same
+    ? distinctEvidence(path.flatMap((join) => join.because))
+    : separationEvidence(analysis, a, b);
+  const enlargingJoins = joinsLinuxLacks(analysis, joinPath(analysis.deviceCentric, a, b) ?? []);
+  const enlargedBy = distinctEvidence(enlargingJoins.flatMap((join) => join.because));
+  return { a, b, same, because, enlargedBy, enlargingJoins };
+}
+
+/** The evidence of a device's whole group. */
+export function explainOne(analysis: Analysis, a: Bdf): Explanation {
+  const { partition, deviceCentric } = analysis;
+  const ungrouped = partition.ungrouped.find((u) => u.device === a);
+  const joins = joinsOfGroup(partition, a);
+  const alone = membersOf(partition, a).length <= 1;
+  const because =
+    ungrouped !== undefined
+      ? ungrouped.because
+      : alone
+        ? separationEvidence(analysis, a, a)
+        : distinctEvidence(joins.flatMap((join) => join.because));
+  const enlargingJoins = joinsLinuxLacks(analysis, joinsOfGroup(deviceCentric, a));
+  const enlargedBy = distinctEvidence(enlargingJoins.flatMap((join) => join.because));
+  return { a, b: undefined, same: !alone, because, enlargedBy, enlargingJoins };
+}
+
+export function explainPayload(explanation: Explanation): ExplainPayload {
+  return {
+    schema: "ioasis/explain/1",
+    same: explanation.same,
+    because: explanation.because.map(evidenceJson),
+    enlargedBy: explanation.enlargedBy.map(evidenceJson),
+  };
+}
+
+/** Evidence as sentences, in order, without repeats. */
+export function sentences(analysis: Analysis, evidence: readonly Evidence[]): string[] {
+  const call = (bdf: Bdf): string => callDevice(analysis.fabric, bdf);
+  return [...new Set(evidence.map((e) => evidenceText(e, call)))];
+}
+
+/** What would change it, without repeats. */
+export function changes(analysis: Analysis, evidence: readonly Evidence[]): string[] {
+  const call = (bdf: Bdf): string => callDevice(analysis.fabric, bdf);
+  const advice = evidence.map((e) => changeText(e, call)).filter((text) => text !== undefined);
+  return [...new Set(advice)];
+}
+
+export function membersOf(partition: Partition, device: Bdf): readonly Bdf[] {
+  const id = partition.groupOf.get(device);
+  return id === undefined ? [] : (partition.groups[id] ?? []);
+}
+
+function joinsOfGroup(partition: Partition, device: Bdf): Join[] {
+  const id = partition.groupOf.get(device);
+  if (id === undefined) return [];
+  return partition.joins.filter((join) => partition.groupOf.get(join.a) === id);
+}
+
+/** Joins between functions that the Linux rules put into different groups. */
+function joinsLinuxLacks(analysis: Analysis, joins: readonly Join[]): Join[] {
+  const linux = analysis.partitionUnder(analysis.linuxRules);
+  return joins.filter((join) => {
+    const a = linux.groupOf.get(join.a);
+    return a === undefined || a !== linux.groupOf.get(join.b);
+  });
+}
