@@ -118,7 +118,7 @@ export class BusSearch {
 
 /** VFs come into being after the functions that enumeration finds. */
 export function inLinuxOrder(functions: readonly PciFunction[]): readonly PciFunction[] {
-  if (!functions.some((fn) => fn.isVirtual)) return functions;
+  if (functions.length < 2 || !functions.some((fn) => fn.isVirtual)) return functions;
   return [...functions.filter((fn) => !fn.isVirtual), ...functions.filter((fn) => fn.isVirtual)];
 }
 

@@ -192,11 +192,10 @@ class Grouper {
   }
 
   #alias(fn: PciFunction): DmaAlias {
-    let alias = this.#aliases.get(fn);
-    if (alias === undefined) {
-      alias = dmaAliasOf(fn, this.#rules, this.#facts.ivrs);
-      this.#aliases.set(fn, alias);
-    }
+    const known = this.#aliases.get(fn);
+    if (known !== undefined) return known;
+    const alias = dmaAliasOf(fn, this.#rules, this.#facts.ivrs);
+    if (alias.because.length > 0) this.#aliases.set(fn, alias);
     return alias;
   }
 

@@ -53,9 +53,10 @@ export function joinPath(partition: Partition, a: Bdf, b: Bdf): readonly Join[] 
     if (list === undefined) at.set(device, [join]);
     else list.push(join);
   };
+  // A path may pass over functions without a group (ports that no table covers), never another group.
+  const isInOther = (device: Bdf): boolean => (partition.groupOf.get(device) ?? group) !== group;
   for (const join of partition.joins) {
-    if (partition.groupOf.get(join.a) !== group && partition.groupOf.get(join.b) !== group)
-      continue;
+    if (isInOther(join.a) || isInOther(join.b)) continue;
     note(join.a, join);
     note(join.b, join);
   }

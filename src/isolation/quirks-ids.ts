@@ -17,9 +17,8 @@ const NONE: readonly Identity[] = [];
  * (PCIe 6 § 9.3.3.11, § 9.3.4.1.1).
  */
 export function identities(fn: PciFunction): readonly Identity[] {
-  const vendor = real(fn.ids.vendor);
-  const device = real(fn.ids.device);
-  if (vendor !== undefined && device !== undefined) return [vendor * 65536 + device];
+  const sole = soleIdentity(fn);
+  if (sole !== undefined) return [sole];
   const pf = fn.physfn;
   const pfVendor = real(pf?.ids.vendor);
   const vfDevice = real(pf?.sriov?.vfDeviceId);
@@ -29,6 +28,15 @@ export function identities(fn: PciFunction): readonly Identity[] {
   const { candidates } = fn.description;
   if (candidates === undefined) return NONE;
   return candidates.map((c) => c.vendor * 65536 + c.device);
+}
+
+/** The one id of a function that is identified; undefined otherwise. Without allocation. */
+export function soleIdentity(fn: PciFunction): Identity | undefined {
+  const { vendor, device } = fn.ids;
+  if (vendor === undefined || vendor === 0xffff || device === undefined || device === 0xffff) {
+    return undefined;
+  }
+  return vendor * 65536 + device;
 }
 
 /** The answer all identities agree on; "differ" when they do not; "nobody" when there is none. */
@@ -47,13 +55,16 @@ export function agreed<T>(
 
 /** True or false when all identities agree, undefined otherwise. */
 export function allAre(fn: PciFunction, test: (id: Identity) => boolean): boolean | undefined {
+  const sole = soleIdentity(fn);
+  if (sole !== undefined) return test(sole);
   const result = agreed(fn, test, (a, b) => a === b);
   return typeof result === "string" ? undefined : result.answer;
 }
 
 /** Some identity passes. */
 export function mayBe(fn: PciFunction, test: (id: Identity) => boolean): boolean {
-  return identities(fn).some(test);
+  const sole = soleIdentity(fn);
+  return sole === undefined ? identities(fn).some(test) : test(sole);
 }
 
 /** ffff is what an absent or virtual function's id register reads. */

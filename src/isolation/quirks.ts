@@ -52,6 +52,7 @@ export function aliasRows(id: Identity, rules: LinuxRuleSet): readonly AliasRow[
   aliasById ??= indexIds(QUIRKS.aliases);
   const rows = aliasById.get(id);
   if (rows === undefined) return NO_ALIAS;
+  // Few ids have rows; only they pay for the filter.
   return rows.filter((row) => row.series === undefined || row.series.includes(rules));
 }
 

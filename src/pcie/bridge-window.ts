@@ -23,6 +23,7 @@ const UNKNOWN: BridgeWindow = { state: "unknown" };
 const CLOSED: BridgeWindow = { state: "closed" };
 const ABSENT: BridgeWindow = { state: "absent" };
 
+/** The windows of a type 1 header; the caller has checked the header type. */
 export function readBridgeWindows(config: ConfigSpace): BridgeWindows {
   return { io: readIo(config), memory: readMemory(config), prefetchable: readPrefetchable(config) };
 }

@@ -6,6 +6,7 @@ const DEVCTL_RESET = 0x2810;
 const COMMAND_COMPLETED = 0x10;
 const SLTCAP_NO_COMMAND_COMPLETED = 1 << 18;
 
+/** Rules of the PCI Express capability at `at`. */
 export function expressRules(context: RegisterContext, at: number): RegisterRule[] {
   const { config, portType } = context;
   const flags = config.u16(at + 2);

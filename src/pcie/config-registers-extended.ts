@@ -28,6 +28,7 @@ export function acsRules(context: RegisterContext, at: number): RegisterRule[] {
   return rules;
 }
 
+/** Function group numbers where the capability has groups; § 7.8.8. */
 export function ariRules(context: RegisterContext, at: number): RegisterRule[] {
   if (context.virtual) return [];
   const capability = context.config.u16(at + 4);

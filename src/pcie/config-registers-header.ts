@@ -6,6 +6,7 @@ const STATUS_W1C = 0xf900;
 const IO_SPACE = 1;
 const MEMORY_SPACE = 2;
 
+/** Rules of the first 64 bytes. */
 export function headerRules(context: RegisterContext): RegisterRule[] {
   if (context.virtual) return virtualHeader();
   const rules = commonHeader(context);

@@ -5,6 +5,7 @@ import type { RegisterContext, RegisterRule } from "./config-registers-rule.js";
 
 const VF_ENABLE = 1;
 
+/** Rules of a PF's SR-IOV capability at `at`. */
 export function srIovRules(context: RegisterContext, at: number): RegisterRule[] {
   const { config } = context;
   const capability = config.u32(at + 4);

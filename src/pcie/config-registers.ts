@@ -54,6 +54,7 @@ export type ResetKind = "function-level" | "conventional" | "power";
 
 const NO_EFFECT: readonly ConfigEffect[] = [];
 
+/** Readable and writable configuration space of one function; see the head of this file. */
 export class ConfigRegisters implements RegisterBytes {
   /** BARs whose size nobody told: they stay read-only. */
   readonly unsized: readonly number[];

@@ -17,6 +17,7 @@ export type ConfigExtent = 0 | 64 | 256 | 4096;
 
 export const CONFIG_SIZE = 4096;
 
+/** What was seen of one function's configuration space; read only. */
 export class ConfigSpace {
   readonly bytes: Uint8Array;
   readonly extent: ConfigExtent;

@@ -89,6 +89,7 @@ export interface FunctionSpec {
 const EXPRESS_AT = 0x40;
 const MSIX_AT = 0x90;
 
+/** @throws RangeError when a BAR does not exist in the header. */
 export function describeFunction(spec: FunctionSpec): FunctionDescription {
   const out = new ConfigSpaceBuilder();
   const bridge = spec.bridge ?? isBridgeType(spec.type);

@@ -19,6 +19,7 @@ export interface FabricDescription {
   readonly functions: readonly FunctionDescription[];
 }
 
+/** All functions and buses of a host, wired; made by {@link buildFabric}. */
 export class Fabric {
   /**
    * In enumeration order: each bus by device and function, parents before children, high segments
@@ -56,6 +57,7 @@ export class Fabric {
   }
 }
 
+/** Wires functions into buses. Never throws for odd input: what does not fit is in `problems`. */
 export function buildFabric(description: FabricDescription): Fabric {
   const problems: TopologyProblem[] = [];
   const byBdf = new Map<number, PciFunction>();

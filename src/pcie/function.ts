@@ -85,6 +85,7 @@ export interface FunctionDescription {
   readonly untrusted?: boolean | undefined;
 }
 
+/** A function and its facts; fields that the fabric sets say so. */
 export class PciFunction {
   readonly bdf: Bdf;
   readonly config: ConfigSpace;

@@ -7,6 +7,7 @@ export type AddressPool = "io" | "memory" | "prefetchable";
 
 export type Pools = Readonly<Record<AddressPool, AddressCursor>>;
 
+/** Addresses of one pool, handed out in growing order around those that are fixed. */
 export class AddressCursor {
   #next: bigint;
   readonly #last: bigint;
@@ -39,6 +40,7 @@ export class AddressCursor {
   }
 }
 
+/** The least multiple of `alignment` that is not below `value`. */
 export function alignUp(value: bigint, alignment: bigint): bigint {
   const rest = value % alignment;
   return rest === 0n ? value : value + alignment - rest;

@@ -23,6 +23,7 @@ type Tables = Pick<HostFacts, "dmar" | "ivrs" | "iort" | "viot" | "iommuInUse">;
 
 const REGISTERS = 0xfed9_0000n;
 
+/** The table for the IOMMU of a platform file; nothing when the file says nothing about one. */
 export function firmwareTables(
   node: IommuNode | undefined,
   functions: readonly LaidOutFunction[],

@@ -7,6 +7,7 @@ import type { PlannedBar, PlannedFunction } from "./plan.js";
 /** Spans decoded by the functions of one bus: BARs, and the windows of bridges. */
 export type Use = Record<AddressPool, { readonly span: Span; readonly plan: PlannedFunction }[]>;
 
+/** No address used yet. */
 export function emptyUse(): Use {
   return { io: [], memory: [], prefetchable: [] };
 }

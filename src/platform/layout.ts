@@ -34,6 +34,7 @@ const POOL_SPAN: Readonly<Record<AddressPool, Span>> = {
   prefetchable: { first: 0x40_0000_0000n, last: 0xf_ffff_ffff_ffffn },
 };
 
+/** Never throws: what cannot be laid out is in `problems`. Cost: n log n in functions. */
 export function layOut(roots: readonly PlannedRoot[]): Layout {
   const fixed = fixedSpans(roots.flatMap((root) => root.functions));
   const memory: Omit<Pools, "io"> = {

@@ -27,6 +27,7 @@ const PORTS_ONLY = ["hotPlug", "ariForwarding"] as const;
 const BRIDGES_ONLY = ["below", "windows", "buses"] as const;
 const ENDPOINTS_ONLY = ["sriov", "phantomBits", "ari", "pasid", "pri", "ats"] as const;
 
+/** `below`: the planned functions on the bus below, for bridges. */
 export function planDevice(
   node: DeviceNode,
   devFn: number,

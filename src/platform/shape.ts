@@ -25,6 +25,7 @@ export type Read<S> = S extends Shape<infer T> ? T : never;
 /** Deeper nesting than any real file has; keeps hostile files from exhausting the stack. */
 const DEPTH_LIMIT = 600;
 
+/** A string that matches `pattern` (a regular expression, unicode). */
 export function text(expected: string, pattern: string, description?: string): Shape<string> {
   const regexp = new RegExp(pattern, "u");
   return scalar(
@@ -35,6 +36,7 @@ export function text(expected: string, pattern: string, description?: string): S
   );
 }
 
+/** A whole number, both ends included. */
 export function integer(min: number, max: number, description?: string): Shape<number> {
   const inside = (v: unknown): v is number =>
     typeof v === "number" && Number.isInteger(v) && v >= min && v <= max;
@@ -46,17 +48,20 @@ export function integer(min: number, max: number, description?: string): Shape<n
   });
 }
 
+/** true or false. */
 export function flag(description?: string): Shape<boolean> {
   const is = (v: unknown): v is boolean => typeof v === "boolean";
   return scalar("true or false", is, is, { type: "boolean", ...about(description) });
 }
 
+/** One of a few words. */
 export function word<const W extends string>(words: readonly W[], description?: string): Shape<W> {
   const is = (v: unknown): v is W => typeof v === "string" && words.includes(v as W);
   const expected = words.length === 1 ? `"${words[0]}"` : `one of ${words.join(", ")}`;
   return scalar(expected, is, is, { enum: [...words], ...about(description) });
 }
 
+/** null. */
 export function nothing(): Shape<null> {
   const is = (v: unknown): v is null => v === null;
   return scalar("null", is, is, { type: "null" });
@@ -80,6 +85,7 @@ function scalar<T>(
   };
 }
 
+/** A list of one shape. */
 export function list<T>(
   item: Shape<T>,
   limits: { readonly min?: number; readonly max?: number; readonly description?: string } = {},

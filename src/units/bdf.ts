@@ -25,22 +25,30 @@ export function makeBdf(segment: number, bus: number, device: number, fn: number
   return (segment * 65536 + bus * 256 + device * 8 + fn) as Bdf;
 }
 
+/** The function with that requester ID in a segment. @throws RangeError when a part is out of range. */
 export function bdfFromRid(segment: number, rid: number): Bdf {
   if (!isBelow(segment, SEGMENT_LIMIT)) throw new RangeError(`segment ${segment} is not 0..2^32-1`);
   if (!isBelow(rid, 65536)) throw new RangeError(`requester ID ${rid} is not 16 bits`);
   return (segment * 65536 + rid) as Bdf;
 }
 
+/** @throws RangeError when the value is not 16 bits. */
 export function makeRid(value: number): Rid {
   if (!isBelow(value, 65536)) throw new RangeError(`requester ID ${value} is not 16 bits`);
   return value as Rid;
 }
 
+/** Segment, 0 to 2^32 - 1. */
 export const segmentOf = (bdf: Bdf): number => Math.floor(bdf / 65536);
+/** Bus, device and function: what the function's own packets carry. */
 export const ridOf = (bdf: Bdf): Rid => (bdf % 65536) as Rid;
+/** Bus, 0 to 255. */
 export const busOf = (bdf: Bdf): number => (bdf % 65536) >>> 8;
+/** Device and function as one 8-bit number. */
 export const devFnOf = (bdf: Bdf): DevFn => (bdf % 256) as DevFn;
+/** Device, 0 to 31. */
 export const deviceOf = (bdf: Bdf): number => (bdf % 256) >>> 3;
+/** Function, 0 to 7. */
 export const functionOf = (bdf: Bdf): number => bdf % 8;
 
 /**

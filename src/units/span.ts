@@ -7,10 +7,12 @@ export interface Span {
   readonly last: bigint;
 }
 
+/** Some address is in both. */
 export function spansOverlap(a: Span, b: Span): boolean {
   return a.first <= b.last && b.first <= a.last;
 }
 
+/** Every address of `inner` is in `outer`. */
 export function spanContains(outer: Span, inner: Span): boolean {
   return outer.first <= inner.first && inner.last <= outer.last;
 }

@@ -12,6 +12,7 @@ export interface DumpedFunction {
   readonly config: ConfigSpace;
 }
 
+/** One entry per function whose address starts a block. */
 export function readDump(text: string): DumpedFunction[] {
   const out: DumpedFunction[] = [];
   for (const block of text.split(/\n\n+/)) {

@@ -31,6 +31,7 @@ export function syntheticHost(count: number): FunctionDescription[] {
   return syntheticSpecs(count).map(describeFunction);
 }
 
+/** The same before the bytes are made. */
 export function syntheticSpecs(count: number): FunctionSpec[] {
   const roots: PlannedRoot[] = [];
   let planned = 0;

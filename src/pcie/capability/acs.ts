@@ -43,6 +43,7 @@ export interface AcsFacts {
   readonly egressVectorBits: number | undefined;
 }
 
+/** Facts of the ACS capability at `offset`. */
 export function readAcs(config: ConfigSpace, offset: number): AcsFacts {
   const capability = config.knownU16(offset + 4);
   const egress = capability !== undefined && (capability & Acs.EC) !== 0;
@@ -60,6 +61,7 @@ export function acsBitNames(word: number): AcsBit[] {
   return ACS_BITS.filter((name) => (word & Acs[name]) !== 0);
 }
 
+/** The word with the named bits set. */
 export function acsWord(names: Iterable<AcsBit>): number {
   let word = 0;
   for (const name of names) word |= Acs[name];

@@ -39,6 +39,7 @@ export interface AerFacts {
   readonly correctableMask: number | undefined;
 }
 
+/** Facts of the AER capability at `offset`. */
 export function readAer(config: ConfigSpace, offset: number): AerFacts {
   return {
     offset,

@@ -15,6 +15,7 @@ export interface AriFacts {
   readonly functionGroup: number | undefined;
 }
 
+/** Facts of the ARI capability at `offset`. */
 export function readAri(config: ConfigSpace, offset: number): AriFacts {
   const capability = config.knownU16(offset + 4);
   const control = config.knownU16(offset + 6);

@@ -27,6 +27,7 @@ export interface PasidFacts {
   readonly enabled: boolean | undefined;
 }
 
+/** Facts of the ATS capability at `offset`. */
 export function readAts(config: ConfigSpace, offset: number): AtsFacts {
   return {
     offset,
@@ -35,6 +36,7 @@ export function readAts(config: ConfigSpace, offset: number): AtsFacts {
   };
 }
 
+/** Facts of the page request capability at `offset`. */
 export function readPri(config: ConfigSpace, offset: number): PriFacts {
   const status = config.knownU16(offset + 6);
   return {
@@ -45,6 +47,7 @@ export function readPri(config: ConfigSpace, offset: number): PriFacts {
   };
 }
 
+/** Facts of the PASID capability at `offset`. */
 export function readPasid(config: ConfigSpace, offset: number): PasidFacts {
   const capability = config.knownU16(offset + 4);
   return {

@@ -33,6 +33,7 @@ export interface CxlDeviceFacts {
   readonly memory: boolean | undefined;
 }
 
+/** Vendor, id and length of the DVSEC at `offset`. */
 export function readDvsec(config: ConfigSpace, offset: number): DvsecFacts {
   const header1 = config.knownU32(offset + 4);
   return {

@@ -50,6 +50,7 @@ const NUMBERED: readonly EaProperty[] = [
   "bridge-io",
 ];
 
+/** All entries of the capability at `offset`, at most 63. */
 export function readEnhancedAllocation(
   config: ConfigSpace,
   offset: number,

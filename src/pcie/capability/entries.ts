@@ -17,6 +17,7 @@ export interface CapabilityEntry {
   readonly implemented: boolean;
 }
 
+/** A capability that has no reader here: a name and a place. */
 export class UnimplementedCapability implements CapabilityEntry {
   readonly implemented = false;
   readonly extended: boolean;

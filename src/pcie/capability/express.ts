@@ -51,6 +51,7 @@ const SLTCAP = 0x14;
 const DEVCAP2 = 0x24;
 const DEVCTL2 = 0x28;
 
+/** Facts of the PCI Express capability at `offset`. */
 export function readExpress(config: ConfigSpace, offset: number): ExpressFacts {
   const flags = config.u16(offset + 2);
   const version = flags & 0xf;

@@ -69,6 +69,7 @@ export interface CapabilityList {
 
 const NONE = new CapabilityOffsets([]);
 
+/** Walks both chains as far as the extent reaches; loops end and count as broken. */
 export function readCapabilities(config: ConfigSpace): CapabilityList {
   if (config.extent < 64) return { standard: undefined, extended: undefined, broken: false };
   const has = (config.u8(STATUS) & STATUS_CAPABILITY_LIST) !== 0;
@@ -90,6 +91,7 @@ export function findStandard(list: CapabilityList, id: number): number | null | 
   return list.standard === undefined ? undefined : (list.standard.get(id) ?? null);
 }
 
+/** As {@link findStandard}, in the extended chain. */
 export function findExtended(list: CapabilityList, id: number): number | null | undefined {
   return list.extended === undefined ? undefined : (list.extended.get(id) ?? null);
 }

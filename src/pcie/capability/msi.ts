@@ -25,6 +25,7 @@ export interface MsiXFacts {
   readonly pendingOffset: number | undefined;
 }
 
+/** Facts of the MSI capability at `offset`. */
 export function readMsi(config: ConfigSpace, offset: number): MsiFacts {
   const control = config.knownU16(offset + 2);
   return {
@@ -37,6 +38,7 @@ export function readMsi(config: ConfigSpace, offset: number): MsiFacts {
   };
 }
 
+/** Facts of the MSI-X capability at `offset`. */
 export function readMsiX(config: ConfigSpace, offset: number): MsiXFacts {
   const control = config.knownU16(offset + 2);
   const table = config.knownU32(offset + 4);

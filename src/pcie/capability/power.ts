@@ -14,6 +14,7 @@ export interface PowerFacts {
   readonly noSoftReset: boolean | undefined;
 }
 
+/** Facts of the power management capability at `offset`. */
 export function readPower(config: ConfigSpace, offset: number): PowerFacts {
   const capability = config.knownU16(offset + 2);
   const control = config.knownU16(offset + 4);

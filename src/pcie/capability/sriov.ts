@@ -14,6 +14,7 @@ export interface SrIovFacts {
   readonly vfDeviceId: number | undefined;
 }
 
+/** Facts of a PF's SR-IOV capability at `offset`. */
 export function readSrIov(config: ConfigSpace, offset: number): SrIovFacts {
   const control = config.knownU16(offset + 0x08);
   return {
