@@ -35,12 +35,15 @@ import type {
 } from "./report-types.js";
 import { aliasKnowledge, RequesterIds } from "./requester-ids.js";
 import { ReservedMemory } from "./reserved.js";
+import { BASELINE, linuxRulesOf, useRules } from "./rules/device-centric.js";
 import { unknownsOf } from "./unknowns.js";
 import { Viabilities } from "./viability.js";
 import { vmdDomains } from "./vmd-domains.js";
 
-const BASELINE: LinuxRuleSet = "linux-7.2";
-
+/**
+ * Everything that can be said of a host, each part worked out when it is first read. Cheap to call.
+ * `fabric` and `facts` are read, never changed, and must not change afterwards.
+ */
 export function analyse(fabric: Fabric, facts: HostFacts, options: AnalysisOptions = {}): Analysis {
   return new HostAnalysis(fabric, facts, options);
 }
@@ -65,7 +68,7 @@ class HostAnalysis implements Analysis {
     this.facts = facts;
     this.rules = options.rules ?? BASELINE;
     this.strict = options.strict === true;
-    this.linuxRules = this.rules === "device-centric" ? BASELINE : this.rules;
+    this.linuxRules = linuxRulesOf(this.rules);
   }
 
   get partition(): Partition {
@@ -186,7 +189,7 @@ class HostAnalysis implements Analysis {
   #makeSources(): ReportSources {
     const { fabric, facts, partition } = this;
     const context = this.#context();
-    const reserved = new ReservedMemory(fabric, facts, this.rules);
+    const reserved = new ReservedMemory(fabric, facts, useRules(this.rules));
     const viabilities = new Viabilities(fabric, partition, (fn) => reserved.of(fn));
     const why = ungroupedBecause(partition);
     const missing = new Map<Bdf, readonly MissingFact[]>();
@@ -212,7 +215,7 @@ class HostAnalysis implements Analysis {
     const owners = vmdDomains(this.fabric, linuxRules);
     const ungrouped = ungroupedBecause(this.linux);
     return {
-      rules: this.rules,
+      rules: useRules(this.rules),
       facts,
       iommu: new IommuFeatures(this.fabric, facts, scope),
       isolatedAgainst(fn, request) {

@@ -35,13 +35,14 @@ const CITE_LINUX_ATS = "Linux pci_ats_supported()";
 const CITE_ATSR = "VT-d 5.0 § 8.5";
 const CITE_SVA = "PCIe 6 § 10.1.1";
 
+/** ATS for one function; the conditions are at the head of this file. */
 export function atsEligibility(fn: PciFunction, context: EligibilityContext): Eligibility {
   const out = new Conditions();
   const bridges = bridgesAbove(fn);
   addCoverage(out, fn, context);
   addCapability(out, fn, "ATS", fn.ats, CITE_ATS);
   addSwitchedOff(out, fn, context);
-  if (fn.isVirtual && context.rules === "linux-6.12") addPhysicalFunction(out, fn, context);
+  if (fn.isVirtual && context.rules.vfAtsNeedsPf) addPhysicalFunction(out, fn, context);
   addConventionalPath(out, fn, bridges, "ATS");
   addTranslationBlocking(out, bridges, context);
   if (context.iommu.rootPortListed(context.sender(fn)) === false) {
@@ -110,7 +111,7 @@ function addTranslationBlocking(
       bits: ["TB"],
       cite: CITE_TB,
     };
-    if (context.rules === "device-centric") out.failed.push(blocked);
+    if (context.rules.mindsBlockingPorts) out.failed.push(blocked);
     else out.notes.push(blocked);
   }
 }
@@ -147,12 +148,14 @@ export function priEligibility(
   return out.result();
 }
 
+/** What SVA rests on: the answers for the same function. */
 export interface SvaParts {
   readonly pasid: Eligibility;
   readonly ats: Eligibility;
   readonly pri: Eligibility;
 }
 
+/** Shared virtual addressing, from the answers for its parts about the same function. */
 export function svaEligibility(
   fn: PciFunction,
   parts: SvaParts,

@@ -7,7 +7,7 @@ import type { Conditions } from "./conditions.js";
 import type { Evidence } from "./evidence.js";
 import type { HostFacts } from "./host-facts.js";
 import type { IommuFeature, IommuFeatures } from "./iommu-features.js";
-import type { RuleSet } from "./partition.js";
+import type { UseRules } from "./rules/device-centric.js";
 
 /** The answer of the per-function isolation test that groups use too, for some ACS bits. */
 export interface IsolationVerdict {
@@ -17,7 +17,7 @@ export interface IsolationVerdict {
 }
 
 export interface EligibilityContext {
-  readonly rules: RuleSet;
+  readonly rules: UseRules;
   readonly facts: HostFacts;
   readonly iommu: IommuFeatures;
   /** `request`: an ACS word. */

@@ -8,6 +8,7 @@ import type { Exposure } from "./report-types.js";
 const CITE_EXTERNAL = "ACPI property ExternalFacingPort; device tree external-facing";
 const CITE_UNTRUSTED = "Linux pci_dev.untrusted";
 
+/** `undefined` fields: the capture does not say which ports lead outside. */
 export function exposureOf(fn: PciFunction, facts: HostFacts): Exposure {
   const { externalFacing } = fn.description;
   const untrusted = untrustedOf(fn, facts);

@@ -33,3 +33,4 @@ export * from "./rules/index.js";
 export * from "./unknowns.js";
 export * from "./viability.js";
 export * from "./vmd-domains.js";
+export * from "./rules/device-centric.js";

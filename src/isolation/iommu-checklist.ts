@@ -30,6 +30,7 @@ export interface IommuCheck {
   readonly cite: string;
 }
 
+/** The checks that apply, in order; a check about a table that was not captured is left out. */
 export function iommuChecklist(
   fabric: Fabric,
   facts: HostFacts,

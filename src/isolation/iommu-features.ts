@@ -50,6 +50,7 @@ const EFR_BITS: Readonly<Record<IommuFeature, { bit: bigint; name: string } | un
   SVA: { bit: 4n, name: "GTSup" },
 };
 
+/** Features of the units of one host; each unit is looked at once. */
 export class IommuFeatures {
   readonly #facts: HostFacts;
   readonly #fabric: Fabric;

@@ -33,6 +33,7 @@ export interface EdgeJoin extends Join {
   readonly target: P2pTarget;
 }
 
+/** Whether the P2P graph made the join. */
 export function isEdgeJoin(join: Join): join is EdgeJoin {
   return "turn" in join;
 }
@@ -62,6 +63,7 @@ export const EDGE_KIND: Readonly<Record<TurnKind, EvidenceKind>> = {
 const CITE_BELOW = "PCIe 6 § 2.2.4.1";
 const CITE_LINUX = "Linux pci_device_group()";
 
+/** The groups by the definition at the head of this file. */
 export function deviceCentricGroups(input: DeviceCentricInput): DeviceCentricGroups {
   const work = new Joining(input.fabric);
   work.addLinux(input.linux);

@@ -12,7 +12,7 @@
  * What the IOMMU can do counts when it is known. When it is not, the answer is that of device and path, and a
  * note says so.
  */
-import { Acs, type AcsBit, type PciFunction, PortType } from "../pcie/index.js";
+import { type AcsBit, acsBitNames, type PciFunction, PortType } from "../pcie/index.js";
 import { Conditions } from "./conditions.js";
 import {
   addCapability,
@@ -29,9 +29,8 @@ const CITE_CAPABILITY = "PCIe 6 § 7.8.9";
 const CITE_PREFIX = "PCIe 6 § 2.2.10.4";
 const CITE_ACS_PATH = "Linux pci_enable_pasid(): pci_acs_path_enabled()";
 const CITE_VF = "PCIe 6 § 9.3.7.14";
-const PATH_BITS: readonly AcsBit[] = ["RR", "UF"];
-const PATH_REQUEST = Acs.RR | Acs.UF;
 
+/** PASID for one function; the conditions are at the head of this file. */
 export function pasidEligibility(fn: PciFunction, context: EligibilityContext): Eligibility {
   const out = new Conditions();
   const subject = subjectOf(fn, out);
@@ -41,7 +40,7 @@ export function pasidEligibility(fn: PciFunction, context: EligibilityContext): 
   addCapability(out, subject, "PASID", subject.pasid, CITE_CAPABILITY);
   addConventionalPath(out, subject, bridges, "PASID");
   addPrefixPath(out, subject, bridges, context);
-  if (context.rules !== "linux-6.1") addAcsPath(out, subject, bridges, context);
+  if (context.rules.pasidPath !== 0) addAcsPath(out, subject, bridges, context);
   addIommuFeature(out, subject, "PASID", context, false);
   return out.result(widthOf(subject, context));
 }
@@ -88,7 +87,7 @@ function addPrefixPath(
     if (bridge.portType !== PortType.UpstreamPort) continue;
     if (bridge.express?.endEndPrefixBlocking !== true) continue;
     const blocked: Evidence = { kind: "prefix-blocked", at: bridge.bdf, cite: CITE_PREFIX };
-    if (context.rules === "device-centric") out.failed.push(blocked);
+    if (context.rules.mindsBlockingPorts) out.failed.push(blocked);
     else out.notes.push(blocked);
   }
 }
@@ -108,14 +107,16 @@ function addAcsPath(
   bridges: readonly PciFunction[],
   context: EligibilityContext,
 ): void {
+  const request = context.rules.pasidPath;
+  const asked = acsBitNames(request);
   for (const at of [fn, ...bridges]) {
-    const verdict = context.isolatedAgainst(at, PATH_REQUEST);
+    const verdict = context.isolatedAgainst(at, request);
     if (verdict.isolated === true) continue;
     if (verdict.isolated === undefined) {
       out.unknown.push({
         kind: "acs-unknown",
         at: at.bdf,
-        bits: PATH_BITS,
+        bits: asked,
         capability: "PASID",
         cite: CITE_ACS_PATH,
       });
@@ -124,7 +125,7 @@ function addAcsPath(
     out.failed.push({
       kind: "path-acs-off",
       at: at.bdf,
-      bits: missingBits(verdict.because),
+      bits: missingBits(asked, verdict.because),
       quirk: verdict.because.find((e) => e.quirk !== undefined)?.quirk,
       capability: "PASID",
       detail: verdict.because[0]?.kind,
@@ -134,8 +135,8 @@ function addAcsPath(
 }
 
 /** The bits that the verdict names, cut to those of the request; both when it names none. */
-function missingBits(because: readonly Evidence[]): readonly AcsBit[] {
+function missingBits(asked: readonly AcsBit[], because: readonly Evidence[]): readonly AcsBit[] {
   const named = new Set(because.flatMap((e) => e.bits ?? []));
-  const missing = PATH_BITS.filter((bit) => named.has(bit));
-  return missing.length > 0 ? missing : PATH_BITS;
+  const missing = asked.filter((bit) => named.has(bit));
+  return missing.length > 0 ? missing : asked;
 }

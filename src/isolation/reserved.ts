@@ -13,8 +13,8 @@ import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Evidence } from "./evidence.js";
 import type { HostFacts, IvmdRegion, RmrrRegion } from "./host-facts.js";
 import { resolveScope } from "./iommu-scope.js";
-import type { RuleSet } from "./partition.js";
 import type { Reserved, ReservedRegion } from "./report-types.js";
+import type { UseRules } from "./rules/device-centric.js";
 
 const CITE_RMRR = "VT-d 5.0 § 8.4; Linux device_rmrr_is_relaxable()";
 const CITE_IVMD = "AMD I/O Virtualization 3.10 § 5.2.3";
@@ -25,6 +25,7 @@ const NOT_KNOWN: Reserved = { regions: [], refused: null, because: [] };
 const NONE: Reserved = { regions: [], refused: false, because: [] };
 const NO_REGIONS: readonly RmrrRegion[] = [];
 
+/** Answers for the functions of one host; tables are resolved once. */
 export class ReservedMemory {
   readonly #rmrr = new Map<PciFunction, RmrrRegion[]>();
   readonly #ivmd: readonly IvmdRegion[];
@@ -32,10 +33,10 @@ export class ReservedMemory {
   readonly #honoursIvmd: boolean;
   readonly #above = new Map<PciFunction, readonly RmrrRegion[]>();
 
-  constructor(fabric: Fabric, facts: HostFacts, rules: RuleSet) {
+  constructor(fabric: Fabric, facts: HostFacts, rules: UseRules) {
     this.#known = facts.dmar !== undefined || facts.ivrs !== undefined;
     this.#ivmd = facts.ivrs?.memory ?? [];
-    this.#honoursIvmd = rules !== "linux-6.1";
+    this.#honoursIvmd = rules.keepsIvrsMemory;
     for (const region of facts.dmar?.reserved ?? []) {
       for (const scope of region.scopes) {
         const fn = resolveScope(fabric, region.segment, scope);

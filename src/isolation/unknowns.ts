@@ -6,7 +6,7 @@
  *   topology   the bridge above it is not in the capture, or its place is contradictory
  *   acs, ids, scope  what a rule needed and did not find; the rule sets say so themselves
  */
-import type { Bar, Fabric, PciFunction } from "../pcie/index.js";
+import { type Bar, type Fabric, hasUnknownWindows, type PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
 import type { MissingFact } from "./evidence.js";
 import type { Unknown } from "./report-types.js";
@@ -23,7 +23,7 @@ export function unknownsOf(fabric: Fabric, lists: readonly (readonly Unknown[])[
   };
   for (const fn of fabric.functions) {
     if (fn.config.extent < 256) note(fn.bdf, "config");
-    if (hasUnknownWindows(fn)) note(fn.bdf, "windows");
+    if (hasUnknownAddresses(fn)) note(fn.bdf, "windows");
   }
   for (const problem of fabric.problems) note(problem.at, "topology");
   for (const list of lists) {
@@ -35,12 +35,8 @@ export function unknownsOf(fabric: Fabric, lists: readonly (readonly Unknown[])[
 }
 
 /** A window or memory BAR without an address. A VF's BARs are in its PF, and are not looked for. */
-export function hasUnknownWindows(fn: PciFunction): boolean {
-  const windows = fn.windows;
-  if (windows !== undefined) {
-    const { memory, prefetchable } = windows;
-    if (memory.state === "unknown" || prefetchable.state === "unknown") return true;
-  }
+export function hasUnknownAddresses(fn: PciFunction): boolean {
+  if (fn.isBridge && hasUnknownWindows(fn)) return true;
   if (fn.isVirtual) return false;
   const { bars } = fn;
   return bars === undefined ? fn.config.extent === 0 : bars.some(isUnassigned);
