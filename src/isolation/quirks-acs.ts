@@ -51,9 +51,10 @@ function decide(fn: PciFunction, id: Identity, request: number, ctx: AcsQuirkCon
   const missing: MissingFact[] = [];
   for (const row of acsRows(id)) {
     const answer = evaluate(row, fn, id & 0xffff, request, ctx, missing);
-    if (answer !== undefined) return { answer: answer ? "yes" : "no", rule: row.rule, missing };
+    if (answer === undefined) continue;
+    return { answer: answer ? "yes" : "no", rule: row.rule, missing: [...new Set(missing)] };
   }
-  return missing.length === 0 ? NONE : { answer: "none", missing };
+  return missing.length === 0 ? NONE : { answer: "none", missing: [...new Set(missing)] };
 }
 
 /** Undefined: the row declines. */
