@@ -19,7 +19,7 @@ import { type NaiveFunction, type NaiveHost, naiveGroups } from "./support/naive
 import { arbitraryFabric } from "./support/random-fabric.js";
 import { skipWithoutShared } from "./support/shared.js";
 
-const HOSTS = Number(process.env["CAMPAIGN_SIZE"] ?? 1500);
+const HOSTS = Number(process.env["CAMPAIGN_SIZE"] ?? 600);
 const SEED = Number(process.env["CAMPAIGN_SEED"] ?? 20210609);
 
 /** One id or more for every ACS rule and every alias rule, and ids just outside. */
