@@ -69,6 +69,7 @@ describe("the rules find what they are for", () => {
     assert.equal(imports.checkRanks(file("src/host/a.ts", io)).length, 1);
     const outside = 'import { x } from "../../test/support/a.js";\n';
     assert.equal(imports.checkRanks(file("src/pcie/a.ts", outside)).length, 1);
+    assert.equal(imports.checkRanks(file("src/unheard-of/a.ts", "")).length, 1);
     const comment = '// import { x } from "../view/index.js";\n';
     assert.equal(imports.checkRanks(file("src/pcie/a.ts", comment)).length, 0);
     const lazy = 'const m = await import("../view/index.js");\n';
