@@ -47,6 +47,12 @@ export class ConfigSpace {
     return new ConfigSpace(bytes, this.extent, this.#known);
   }
 
+  /** The same, claimed to reach no further than `extent`. */
+  cutTo(extent: ConfigExtent): ConfigSpace {
+    const known = this.#known?.slice(0, extent / 8);
+    return new ConfigSpace(this.bytes.slice(0, extent), extent, known);
+  }
+
   u8(offset: number): number {
     return this.bytes[offset] ?? 0;
   }

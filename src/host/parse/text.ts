@@ -139,7 +139,8 @@ function splitLines(text: string): RawLine[] {
 
 const ESC = String.fromCharCode(27);
 const COLOUR = new RegExp(`${ESC}\\[[0-9;]{0,20}[A-Za-z]`, "g");
-const QUOTE = /^ {0,3}>[> ]*(?<=>) ?/;
+/** Not the `>TAbort-` of a status line that was broken there. */
+const QUOTE = /^ {0,3}>(?!(?:TAbort|SERR|Reset)[+-])[> ]*(?<=>) ?/;
 
 function cleanLine(raw: string, html: boolean, done: Set<Repair>): string {
   let line = raw;

@@ -50,8 +50,14 @@ export function parseTree(text: TextLines): CapturePart | undefined {
 
 /** Whether a line can be one of a tree. */
 export function isTreeLine(line: string): boolean {
-  return LINE.test(line.includes("─") ? line.replace(BOX, (ch) => BOX_AS[ch] ?? ch) : line);
+  return LINE.test(plain(line));
 }
+
+/** Box drawings as the characters lspci uses. */
+function plain(line: string): string {
+  return ANY_BOX.test(line) ? line.replace(BOX, (ch) => BOX_AS[ch] ?? ch) : line;
+}
+const ANY_BOX = /[├└│─┬┌]/;
 
 class TreeReader {
   readonly #facts = new Map<number, TreeFact>();
@@ -63,7 +69,7 @@ class TreeReader {
   }
 
   line(raw: string): void {
-    const line = raw.includes("─") ? raw.replace(BOX, (ch) => BOX_AS[ch] ?? ch) : raw;
+    const line = plain(raw);
     if (!LINE.test(line)) return;
     let at = 0;
     while (line.charCodeAt(at) === 0x20 || line.charCodeAt(at) === 0x7c) at++;

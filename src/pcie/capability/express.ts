@@ -56,13 +56,16 @@ export function readExpress(config: ConfigSpace, offset: number): ExpressFacts {
   const flags = config.u16(offset + 2);
   const version = flags & 0xf;
   const slot = (flags & 0x100) !== 0;
-  const devcap = config.knownU32(offset + DEVCAP);
+  // Registers are read by the byte: text states some bytes of a register and not others.
+  const devcap = config.knownU8(offset + DEVCAP);
+  const devcap3 = config.knownU8(offset + DEVCAP + 3);
   const devctl = config.knownU16(offset + DEVCTL);
   const sltcap = slot ? config.knownU32(offset + SLTCAP) : undefined;
   const has2 = version >= 2;
-  const cap2 = has2 ? config.knownU32(offset + DEVCAP2) : version === 1 ? 0 : undefined;
-  const ctl2 = has2 ? config.knownU16(offset + DEVCTL2) : version === 1 ? 0 : undefined;
-  const endEnd = bitOf(cap2, 21);
+  const second = (at: number): number | undefined =>
+    has2 ? config.knownU8(offset + at) : version === 1 ? 0 : undefined;
+  const prefixes = second(DEVCAP2 + 2);
+  const endEnd = bitOf(prefixes, 5);
   return {
     offset,
     version,
@@ -74,10 +77,10 @@ export function readExpress(config: ConfigSpace, offset: number): ExpressFacts {
     phantomBits: devcap === undefined ? undefined : (devcap >>> 3) & 3,
     phantomEnabled: bitOf(devctl, 9),
     endEndPrefix: endEnd,
-    maxEndEndPrefixes: endEnd === true && cap2 !== undefined ? (cap2 >>> 22) & 3 || 4 : undefined,
-    endEndPrefixBlocking: bitOf(ctl2, 15),
-    ariForwardingSupported: bitOf(cap2, 5),
-    ariForwarding: bitOf(ctl2, 5),
-    flr: bitOf(devcap, 28),
+    maxEndEndPrefixes: endEnd === true && prefixes !== undefined ? prefixes >>> 6 || 4 : undefined,
+    endEndPrefixBlocking: bitOf(second(DEVCTL2 + 1), 7),
+    ariForwardingSupported: bitOf(second(DEVCAP2), 5),
+    ariForwarding: bitOf(second(DEVCTL2), 5),
+    flr: bitOf(devcap3, 4),
   };
 }

@@ -41,6 +41,8 @@ export function putExpress(out: RegisterWriter, capability: CapabilityText): voi
   else out.put(at + 2, 2, word.value, word.decided);
   const { registers } = capability;
   putDevice(out, at, registers.get("DevCap"), registers.get("DevCtl"), type);
+  const port = numberAfter(registers.get("LnkCap") ?? "", "Port #", 10);
+  if (port !== undefined) out.put(at + 0x0f, 1, port, 0xff);
   putSlot(out, at, registers.get("SltCap"));
   putDevice2(out, at, registers.get("DevCap2"), registers.get("DevCtl2"));
 }
@@ -70,6 +72,8 @@ const DEVCTL: FlagTable = [
   ["NoSnoop", 11],
 ];
 
+const FLR = 1 << 28;
+
 function putDevice(
   out: RegisterWriter,
   at: number,
@@ -85,7 +89,9 @@ function putDevice(
     addField(word, functions === undefined ? undefined : Math.log2(functions + 1) | 0, 3, 3);
     if (type === PortType.Endpoint || type === PortType.LegacyEndpoint)
       putLatencies(word, capabilities);
-    out.put(at + 4, 4, word.value, word.decided);
+    out.put(at + 4, 2, word.value, word.decided).putOpen(at + 6, 0);
+    // The reset bit is printed for endpoints only.
+    if ((word.decided & FLR) !== 0) out.put(at + 7, 1, word.value >>> 24, word.decided >>> 24);
   }
   if (control !== undefined) {
     const word = flagWord(control, DEVCTL);
@@ -183,8 +189,16 @@ function putDevice2(
     addField(word, RANGES.find(([name]) => capabilities.includes(name))?.[1], 0, 0xf);
     const prefixes = numberAfter(capabilities, "MaxEETLPPrefixes ", 10);
     if ((word.value & (1 << 21)) !== 0) addField(word, prefixes, 22, 3);
-    if ((word.decided & (1 << 21)) !== 0) out.put(at + 0x24, 4, word.value, word.decided);
-    else out.put(at + 0x24, 2, word.value, word.decided);
+    const part = (byte: number): [number, number] => [
+      (word.value >>> (8 * byte)) & 0xff,
+      (word.decided >>> (8 * byte)) & 0xff,
+    ];
+    // ARI forwarding is printed for the ports that can have it.
+    if ((word.decided & (1 << 5)) !== 0) out.put(at + 0x24, 1, ...part(0));
+    else out.putOpen(at + 0x24, ...part(0));
+    out.put(at + 0x25, 1, ...part(1));
+    if ((word.decided & (1 << 21)) !== 0) out.put(at + 0x26, 1, ...part(2));
+    out.putOpen(at + 0x27, ...part(3));
   }
   if (control !== undefined) {
     const word = flagWord(control, DEVCTL2);

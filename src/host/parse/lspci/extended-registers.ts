@@ -66,12 +66,16 @@ function putAri(out: RegisterWriter, { offset, registers }: CapabilityText): voi
   }
 }
 
+/** Not printed by all versions. */
+const PAGE_ALIGNED = 1 << 5;
+
 function putAts(out: RegisterWriter, { offset, registers }: CapabilityText): void {
   const capability = registers.get("ATSCap");
   if (capability !== undefined) {
     const word = flagWord(capability, [["PageAligned", 5]]);
     addField(word, numberAfter(capability, "Invalidate Queue Depth: ", 16), 0, 0x1f);
-    out.put(offset + 4, 2, word.value, word.decided);
+    if ((word.decided & PAGE_ALIGNED) !== 0) out.put(offset + 4, 2, word.value, word.decided);
+    else out.putOpen(offset + 4, word.value, word.decided);
   }
   const control = registers.get("ATSCtl");
   if (control !== undefined) {

@@ -5,6 +5,7 @@
  * hex). Where decoded text and hex disagree the hex wins and a note names line and offset. Group
  * numbers go to the recorded groups only.
  */
+import { CapabilityId, CONFIG_SIZE } from "../../../pcie/index.js";
 import { type Bdf, formatBdf, hex, type InputPlace } from "../../../units/index.js";
 import type { CapturedFunction, CapturePart, Note, RecordedGroups } from "../../capture.js";
 import type { NameTable } from "../names.js";
@@ -39,6 +40,7 @@ export function parseLspci(text: TextLines, options: LspciOptions = {}): Capture
   for (const block of readMachineBlocks(text)) take(block);
   if (drafts.size === 0) return [];
   completeLists(drafts, writer, names);
+  withoutExtendedSpace(drafts);
   noteSilent(drafts, text, notes);
   return [partOf([...drafts.values()], text, notes)];
 }
@@ -57,6 +59,28 @@ function completeLists(
   for (const [bdf, draft] of all.slice(0, -1)) {
     if (!missesList(draft.block) || draft.block.hexLength > 0) continue;
     drafts.set(bdf, draftFunction(draft.block, writer, draft.captured.place, names, true));
+  }
+}
+
+/** So many PCI Express functions without one extended capability cannot be chance. */
+const EXPRESS_WITHOUT_EXTENDED = 3;
+
+/**
+ * A kernel without access to extended configuration space shows the same text as functions without extended
+ * capabilities. Where no function of the file has any, they are not known rather than absent.
+ */
+function withoutExtendedSpace(drafts: Map<Bdf, Draft>): void {
+  let express = 0;
+  for (const { block } of drafts.values()) {
+    if (block.capabilities.some((c) => c.extended)) return;
+    if (block.hexLength > 256) return;
+    if (block.capabilities.some((c) => c.id === CapabilityId.PciExpress)) express++;
+  }
+  if (express < EXPRESS_WITHOUT_EXTENDED) return;
+  for (const [bdf, draft] of drafts) {
+    const { config } = draft.captured;
+    if (config.extent !== CONFIG_SIZE) continue;
+    drafts.set(bdf, { ...draft, captured: { ...draft.captured, config: config.cutTo(256) } });
   }
 }
 
