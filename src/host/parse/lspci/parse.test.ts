@@ -92,13 +92,14 @@ test("a root port: header, windows, express words, ACS, chains", () => {
   assert.equal(port.acs?.capability, 0x1f);
   assert.equal(port.acs?.control, 0x15);
   assert.deepEqual(
-    [...(port.capabilities.standard ?? [])],
-    [
-      [0x10, 0x40],
-      [0x05, 0x80],
-    ],
+    [port.capabilities.standard?.get(0x10), port.capabilities.standard?.get(0x05)],
+    [0x40, 0x80],
   );
-  assert.deepEqual([...(port.capabilities.extended ?? [])], [[0x0d, 0x140]]);
+  assert.equal(port.capabilities.standard?.size, 2);
+  assert.deepEqual(
+    [port.capabilities.extended?.get(0x0d), port.capabilities.extended?.size],
+    [0x140, 1],
+  );
   assert.equal(port.ats, null);
   assert.equal(port.description.driver, "pcieport");
   assert.equal(port.description.slot, "7");
