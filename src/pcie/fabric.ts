@@ -5,6 +5,7 @@
  */
 import { type Bdf, bdfFromRid, busOf, formatBdf, makeBdf, segmentOf } from "../units/index.js";
 import { PortType } from "./capability/express.js";
+import { ExtendedCapabilityId } from "./capability/list.js";
 import { vfRids } from "./capability/sriov.js";
 import { Bus, type FunctionDescription, PciFunction } from "./function.js";
 
@@ -244,9 +245,18 @@ function correctPortType(fn: PciFunction): void {
   }
 }
 
+/**
+ * A function of an ARI device that is not its first: below a port that forwards by ARI all 8 bits
+ * are the function number (PCIe 6 § 6.13).
+ */
+function isAriFunction(fn: PciFunction): boolean {
+  if (fn.device === 0 || fn.bus.bridge?.express?.ariForwarding !== true) return false;
+  return fn.bus.at(0)?.capabilities.extended?.has(ExtendedCapabilityId.Ari) === true;
+}
+
 function multifunctionFlag(fn: PciFunction): boolean | undefined {
   if (fn.isVirtual) return false;
-  if (fn.fn !== 0) return true;
+  if (fn.fn !== 0 || isAriFunction(fn)) return true;
   if (fn.multifunctionBit !== undefined) return fn.multifunctionBit;
   for (let f = 1; f < 8; f++) {
     const sibling = fn.bus.at(fn.devFn + f);

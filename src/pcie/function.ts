@@ -133,12 +133,12 @@ export class PciFunction {
     this.bdf = bdf;
     this.config = config;
     this.description = description;
-    this.ids = readIds(config, description.ids);
     const header = config.knownU8(0x0e);
     this.headerType = header === undefined ? description.headerType : header & 0x7f;
     this.multifunctionBit = header === undefined ? undefined : (header & 0x80) !== 0;
     const list = readCapabilities(config);
     this.capabilities = list;
+    this.ids = readIds(config, list, description.ids);
     this.express = map(findStandard(list, CapabilityId.PciExpress), (at) =>
       readExpress(config, at),
     );
@@ -220,19 +220,35 @@ function map<T>(at: number | null | undefined, read: (at: number) => T): T | nul
   return typeof at === "number" ? read(at) : at;
 }
 
-function readIds(config: ConfigSpace, given: FunctionDescription["ids"]): FunctionIds {
-  const header = config.knownU8(0x0e);
-  const type0 = header !== undefined && (header & 0x7f) === 0;
+function readIds(
+  config: ConfigSpace,
+  list: CapabilityList,
+  given: FunctionDescription["ids"],
+): FunctionIds {
   const revision = config.knownU8(0x08);
   const classCode = config.isKnown(0x09, 3) ? config.u16(0x0a) * 256 + config.u8(0x09) : undefined;
+  const sub = subsystemAt(config, list);
   return {
     vendor: given?.vendor ?? config.knownU16(0x00),
     device: given?.device ?? config.knownU16(0x02),
-    subVendor: given?.subVendor ?? (type0 ? config.knownU16(0x2c) : undefined),
-    subDevice: given?.subDevice ?? (type0 ? config.knownU16(0x2e) : undefined),
+    subVendor: given?.subVendor ?? (sub === undefined ? undefined : config.knownU16(sub)),
+    subDevice: given?.subDevice ?? (sub === undefined ? undefined : config.knownU16(sub + 2)),
     revision: given?.revision ?? revision,
     classCode: given?.classCode ?? classCode,
   };
+}
+
+/**
+ * Where the subsystem ids are: in a type 0 header at 2Ch, in bridges in a capability of their own
+ * (PCI-to-PCI Bridge 1.2 § 3.2.5.13), in CardBus bridges at 40h.
+ */
+function subsystemAt(config: ConfigSpace, list: CapabilityList): number | undefined {
+  const header = config.knownU8(0x0e);
+  if (header === undefined) return undefined;
+  if ((header & 0x7f) === 0) return 0x2c;
+  if ((header & 0x7f) === 2) return 0x40;
+  const at = findStandard(list, CapabilityId.PciBridgeSubsystem);
+  return typeof at === "number" ? at + 4 : undefined;
 }
 
 /**
