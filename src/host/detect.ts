@@ -9,6 +9,7 @@ import { InputError, type InputPlace } from "../units/index.js";
 import type { CapturePart } from "./capture.js";
 import { captureFilePart, looksLikeCaptureFile } from "./capture-file.js";
 import { parseAcpiTable } from "./parse/acpi.js";
+import { looksLikeTableList, parseTableList } from "./parse/acpi-list.js";
 import { looksLikeAcpiTable } from "./parse/acpi-reader.js";
 import {
   looksLikeAcpiText,
@@ -155,6 +156,7 @@ function textParts(
   }
   const single =
     (looksLikeDeviceList(head) ? parseDeviceList(text) : undefined) ??
+    (looksLikeTableList(head) ? parseTableList(text) : undefined) ??
     (looksLikeReserved(head) ? parseReserved(text) : undefined) ??
     (looksLikeKernelRelease(head) ? parseKernelRelease(text) : undefined) ??
     (looksLikeCommandLine(head) ? parseCommandLine(text) : undefined);

@@ -21,3 +21,5 @@ export * from "./parse/sysfs-files.js";
 export { parseSysfsListing } from "./parse/sysfs-listing.js";
 export * from "./parse/text.js";
 export * from "./parse/tree.js";
+export * from "./redact.js";
+export * from "./shell-capture.js";

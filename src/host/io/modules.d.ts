@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noDefaultExport: the library exports one function, CommonJS style
 /** Shapes of the archive libraries, as far as they are used here. */
 declare module "tar-stream" {
   import type { Readable, Writable } from "node:stream";
@@ -23,6 +24,5 @@ declare module "unbzip2-stream" {
   import type { Duplex } from "node:stream";
 
   const unbzip2Stream: () => Duplex;
-
-  export { unbzip2Stream as default };
+  export default unbzip2Stream;
 }

@@ -29,6 +29,7 @@ export function parseSysfsListing(text: TextLines): CapturePart | undefined {
     const header = HEADER.exec(line);
     if (header !== null) {
       directory = headDirectory(header[1] ?? "");
+      if (directory === "/sys/class/iommu") tree.directories.add(directory);
       if (line.includes(" -> ")) addLink(tree, header[1] ?? "", line.replace(/^.* -> /, "").trim());
       continue;
     }
