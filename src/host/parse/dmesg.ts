@@ -64,7 +64,9 @@ function chooseBoot(boots: readonly BootLog[]): BootLog {
 }
 
 function startsLogLine(line: string): boolean {
-  return /^(?:<\d{1,2}>)?\[|^[A-Z][a-z]{2} +\d|^\d{4}-\d\d-\d\d|^\S+ \S+: /.test(line);
+  return /^(?:<\d{1,2}>)?\[|^[A-Z][a-z]{2} +\d|^\d{4}-\d\d-\d\d|^\S+ \S+: |^(?:iommu: )?Adding /.test(
+    line,
+  );
 }
 
 /** One boot of a log. */

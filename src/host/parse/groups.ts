@@ -85,7 +85,12 @@ export function parseGroups(input: TextLines, options: LspciOptions = {}): Captu
 }
 
 function startsEntry(line: string): boolean {
-  return HEADER.test(line) || MEMBER.test(line) || INLINE.test(line) || /^\S+:/.test(line);
+  return (
+    HEADER.test(line) ||
+    MEMBER.test(line) ||
+    INLINE.test(line) ||
+    /^(?:\S+:|\/|[dl-][rwx-]{9}\b|[dl-][rwx-]{9}[. ])/.test(line)
+  );
 }
 
 class ListReader {
@@ -97,6 +102,7 @@ class ListReader {
   #block: Entry[] = [];
   #openId: number | undefined;
   #sysfsId: number | undefined;
+  #openUntilBlank = false;
   #afterBlank = true;
   readonly #shownLines: string[] = [];
   readonly #shownNumbers: number[] = [];
@@ -110,6 +116,7 @@ class ListReader {
   line(line: string, index: number): void {
     if (line.trim() === "") {
       this.#afterBlank = true;
+      if (this.#openUntilBlank) this.#openId = undefined;
       return;
     }
     if (!this.#entryLine(line, index) && this.#afterBlank && !line.startsWith("#"))
@@ -130,7 +137,13 @@ class ListReader {
     const link = SYSFS_LINK.exec(line);
     if (link !== null) return this.#add(link[2], link[1], index);
     const inline = INLINE.exec(line);
-    if (inline !== null) return this.#addShown(inline[1], inline.slice(2), index);
+    if (inline !== null) {
+      const added = this.#addShown(inline[1], inline.slice(2), index);
+      // Some scripts leave out the number for further devices of the group.
+      this.#openId = Number(inline[1]);
+      this.#openUntilBlank = true;
+      return added;
+    }
     const first = TABLE_ID_FIRST.exec(line);
     if (first !== null && this.#openId === undefined)
       return this.#addShown(first[1], [undefined, undefined, first[2], first[3]], index);
@@ -195,6 +208,7 @@ class ListReader {
     const block = this.#block;
     this.#block = [];
     this.#openId = undefined;
+    this.#openUntilBlank = false;
     this.#sysfsId = undefined;
     if (block.some((e) => this.#current.byDevice.has(e.bdf))) this.#closeListing();
     for (const entry of block) this.#current.add(entry);
