@@ -128,6 +128,14 @@ test("on a Sunrise Point port either option only clears redirection, in the dwor
   }
 });
 
+test("before 7.2 the first hierarchy of a device-tree host keeps the firmware's word", () => {
+  const fn = buildFabric({ functions: [describeFunction(PORT)] }).functions[0];
+  assert.ok(fn !== undefined);
+  const facts = { firmware: "device-tree" } as const;
+  assert.equal(bootAcs(fn, facts, linuxRules("linux-6.12"), 0x01).control, 0x01);
+  assert.equal(bootAcs(fn, facts, linuxRules("linux-7.2"), 0x01).control, 0x1d);
+});
+
 test("older PCH ports have no ACS register to set", () => {
   assert.equal(boot("", "linux-6.12", 0, { vendor: 0x8086, device: 0x8c10 }).register, "none");
 });

@@ -40,6 +40,9 @@ export function bootAcs(
   if (isOldPchRootPort(fn)) return NOT_TOUCHED;
   const { acs } = fn;
   if (acs === null || acs === undefined) return NOT_TOUCHED;
+  if (missesDefault(fn, facts, rules)) {
+    return { control: firmware, register: "control", by: "not-touched" };
+  }
   const spt = isSunrisePointRootPort(fn);
   const register = spt ? "dword8" : "control";
   const capability = acs.capability;
@@ -63,6 +66,15 @@ export function bootAcs(
     return { control: clear(from, REDIRECT_BITS), register, by: "disable_acs_redir" };
   }
   return { control: normal, register, by: "default" };
+}
+
+/**
+ * Device-tree hosts ask for ACS with the first device that is configured. Kernels that set it at enumeration are
+ * then done with the first hierarchy, which is the one of segment 0.
+ */
+function missesDefault(fn: PciFunction, facts: HostFacts, rules: LinuxRules): boolean {
+  const late = facts.firmware === "device-tree" && rules.deviceTreeMissesFirstHierarchy;
+  return late && fn.segment === 0;
 }
 
 function defaultBits(

@@ -95,6 +95,7 @@ const PATH =
   /^(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):((?:[0-9a-f]{1,2}\.[0-7]\/)*[0-9a-f]{1,2}\.[0-7])$/i;
 const ID = /^pci:([0-9a-f]{1,8}):([0-9a-f]{1,8})(?::([0-9a-f]{1,8}):([0-9a-f]{1,8}))?$/i;
 
+/** Undefined when the text is no selector that Linux can read. */
 export function parseSelector(text: string): Selector | undefined {
   const byId = ID.exec(text);
   if (byId !== null) {

@@ -13,6 +13,8 @@ import type { HostFacts } from "./host-facts.js";
 import type { LinuxRuleSet } from "./partition.js";
 import { hidesSourceValidation } from "./quirks.js";
 import { type AcsQuirk, acsQuirk } from "./quirks-acs.js";
+import { arrivedAfter } from "./quirks-history.js";
+import { identities } from "./quirks-ids.js";
 import { type LinuxRules, linuxRules } from "./rules/index.js";
 
 /** What Linux asks of every port when it forms groups: SV, RR, CR, UF. */
@@ -43,6 +45,7 @@ const CITE_ORDER = "Linux pci_acs_enabled";
 const CITE_QUIRK = "Linux pci_dev_specific_acs_enabled";
 const PATH_ISOLATED: PathVerdict = { isolated: true, failing: undefined };
 
+/** Judges functions and paths under one rule set; keeps every verdict. */
 export class AcsJudge {
   readonly rules: LinuxRules;
   readonly facts: HostFacts;
@@ -101,13 +104,30 @@ export class AcsJudge {
       ivrs: this.#ivrs,
       sunrisePointControl: (port) => this.#sunrisePointControl(port),
     });
-    if (quirk.answer === "yes" || quirk.answer === "no") return byQuirk(fn, quirk, request);
+    if (quirk.answer === "yes" || quirk.answer === "no") return this.#byQuirk(fn, quirk, request);
     const verdict = this.#byKind(fn, request);
     if (quirk.answer !== "open") return withMissing(verdict, quirk.missing);
     // An unidentified function that isolates by its registers could only be denied by a rare row.
     const missing = verdict.isolated ? [] : quirk.missing;
     const note: Evidence = { kind: "quirk-not-tested", at: fn.bdf, cite: CITE_QUIRK };
     return withMissing({ ...verdict, because: [...verdict.because, note] }, missing);
+  }
+
+  #byQuirk(fn: PciFunction, quirk: AcsQuirk, request: number): AcsVerdict {
+    const isolated = quirk.answer === "yes";
+    const id = identities(fn)[0];
+    const late =
+      id === undefined ? undefined : arrivedAfter(this.facts.kernel, this.rules.name, "acs", id);
+    const because: Evidence = {
+      kind: isolated ? "quirk-isolates" : "quirk-denies",
+      at: fn.bdf,
+      bits: acsBitNames(request),
+      quirk: quirk.rule,
+      // The running kernel is older than the row: it does not know it yet.
+      ...(late === undefined ? {} : { detail: `since ${late}` }),
+      cite: CITE_QUIRK,
+    };
+    return { isolated, missing: quirk.missing, because: [because] };
   }
 
   #byKind(fn: PciFunction, request: number): AcsVerdict {
@@ -201,18 +221,6 @@ function hasIvrs(facts: HostFacts): boolean | undefined {
   if (facts.ivrs !== undefined) return true;
   const other = facts.dmar ?? facts.iort ?? facts.viot;
   return other === undefined ? undefined : false;
-}
-
-function byQuirk(fn: PciFunction, quirk: AcsQuirk, request: number): AcsVerdict {
-  const isolated = quirk.answer === "yes";
-  const because: Evidence = {
-    kind: isolated ? "quirk-isolates" : "quirk-denies",
-    at: fn.bdf,
-    bits: acsBitNames(request),
-    quirk: quirk.rule,
-    cite: CITE_QUIRK,
-  };
-  return { isolated, missing: quirk.missing, because: [because] };
 }
 
 function withMissing(verdict: AcsVerdict, more: readonly MissingFact[]): AcsVerdict {

@@ -16,6 +16,7 @@ export interface IommuActivity {
 /** AMD-Vi that rules out host page tables and has no guest page tables serves nobody (7.2). */
 const EFR_GUEST_TRANSLATION = 1n << 4n;
 
+/** The kernel's own word first, then options, then devices that make a driver stay away. */
 export function iommuActivity(
   fabric: Fabric,
   facts: HostFacts,

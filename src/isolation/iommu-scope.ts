@@ -34,6 +34,7 @@ const CITE: Readonly<Record<ScopeTable, string>> = {
   viot: "ACPI 6.5 § 5.2.38",
 };
 
+/** The scope by the one table that is there; DMAR, IVRS, IORT, VIOT in this order. */
 export function iommuScope(fabric: Fabric, facts: HostFacts): IommuScope {
   if (facts.dmar !== undefined) return new DmarScope(fabric, facts.dmar.units);
   if (facts.ivrs !== undefined) {

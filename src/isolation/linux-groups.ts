@@ -48,6 +48,10 @@ export interface LinuxGroupOptions {
   readonly assumeIommu?: boolean | undefined;
 }
 
+/**
+ * The groups that Linux makes of a fabric under one rule set. Cost: linear in functions, times at most the size
+ * of a bus where functions borrow each other's numbers.
+ */
 export function linuxGroups(
   fabric: Fabric,
   facts: HostFacts,

@@ -222,3 +222,18 @@ test("an ambiguous name is an answer only when all candidates agree", () => {
   assert.deepEqual([none.isolated, none.missing], [false, []], "no candidate has a row");
   assert.deepEqual(named([]).missing, ["ids"]);
 });
+
+test("a vendor whose device has no listed name: rows about all its ids still apply", () => {
+  const bdf = makeBdf(0, 0, 1, 0);
+  const named = (type: PortType | undefined) => {
+    const made = describeFunction({ bdf, type, multifunction: true });
+    const config = new ConfigSpace(made.config.bytes.slice(), 4096);
+    config.bytes.fill(0xff, 2, 4);
+    const ids = { vendor: 0x8086 };
+    const fn = buildFabric({ functions: [{ ...made, config, ids }] }).function(bdf);
+    assert.ok(fn !== undefined);
+    return new AcsJudge(INTEL, "linux-7.2").verdict(fn);
+  };
+  assert.equal(named(PortType.RcIntegratedEndpoint).isolated, true);
+  assert.deepEqual([named(undefined).isolated, named(undefined).missing], [false, []]);
+});

@@ -126,11 +126,13 @@ const DEFAULT_BITS = Acs.SV | Acs.RR | Acs.CR | Acs.UF;
 
 let pchDevices: Set<number> | undefined;
 
+/** An Intel device id of a root port older than the 100 series, which has no ACS registers. */
 export function isPchRootPort(device: number): boolean {
   pchDevices ??= new Set(QUIRKS.pchRootPorts.flatMap((family) => family.devices));
   return pchDevices.has(device);
 }
 
+/** A root port whose ACS registers are dwords; false when its ids are not known. */
 export function isSunrisePointRootPort(fn: PciFunction): boolean {
   const all = identities(fn);
   if (all.length === 0 || fn.portType !== PortType.RootPort) return false;

@@ -12,6 +12,12 @@ export type Identity = number;
 const NONE: readonly Identity[] = [];
 
 /**
+ * Stands for a device of a known vendor whose captured name is none of the names that the ids of any table have:
+ * readers of names know those names, so only rows about all ids of the vendor apply. No device has this id.
+ */
+const UNLISTED = 0xffff;
+
+/**
  * Every id the function may have: one when it is known, several when only an ambiguous name was captured, none
  * when nothing identifies it. A VF has its PF's vendor and the device id of the PF's SR-IOV capability
  * (PCIe 6 § 9.3.3.11, § 9.3.4.1.1).
@@ -19,6 +25,8 @@ const NONE: readonly Identity[] = [];
 export function identities(fn: PciFunction): readonly Identity[] {
   const sole = soleIdentity(fn);
   if (sole !== undefined) return [sole];
+  const vendor = real(fn.ids.vendor);
+  const device = real(fn.ids.device);
   const pf = fn.physfn;
   const pfVendor = real(pf?.ids.vendor);
   const vfDevice = real(pf?.sriov?.vfDeviceId);
@@ -26,8 +34,8 @@ export function identities(fn: PciFunction): readonly Identity[] {
     return [pfVendor * 65536 + vfDevice];
   }
   const { candidates } = fn.description;
-  if (candidates === undefined) return NONE;
-  return candidates.map((c) => c.vendor * 65536 + c.device);
+  if (candidates !== undefined) return candidates.map((c) => c.vendor * 65536 + c.device);
+  return vendor === undefined || device !== undefined ? NONE : [vendor * 65536 + UNLISTED];
 }
 
 /** The one id of a function that is identified; undefined otherwise. Without allocation. */

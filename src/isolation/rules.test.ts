@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LINUX_RULE_SETS, linuxRules, nearestRules, QUIRKS } from "./index.js";
+import { arrivedAfter, LINUX_RULE_SETS, linuxRules, nearestRules, QUIRKS } from "./index.js";
 
 test("each rule set reproduces the point release of its tables", () => {
   for (const name of LINUX_RULE_SETS) {
@@ -28,4 +28,15 @@ test("the nearest rule set, counted in kernel releases", () => {
     ["not a release", "linux-7.2"],
   ];
   for (const [release, expected] of cases) assert.equal(nearestRules(release), expected, release);
+});
+
+test("rows that an older point release of the series does not have", () => {
+  const zhaoxin = 0x1d170721;
+  assert.equal(arrivedAfter("6.1.73", "linux-6.1", "acs", zhaoxin), "6.1.74");
+  assert.equal(arrivedAfter("6.1.74-amd64", "linux-6.1", "acs", zhaoxin), undefined);
+  assert.equal(arrivedAfter("6.12.1", "linux-6.12", "acs", zhaoxin), undefined);
+  assert.equal(arrivedAfter("6.1.90", "linux-6.1", "acs", 0x17cb0115), "6.1.113");
+  assert.equal(arrivedAfter("6.1.90", "linux-6.1", "acs", 0x80885010), "6.1.120");
+  assert.equal(arrivedAfter("6.10.1", "linux-6.1", "acs", zhaoxin), undefined, "another series");
+  assert.equal(arrivedAfter(undefined, "linux-6.1", "acs", zhaoxin), undefined);
 });

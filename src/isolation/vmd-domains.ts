@@ -66,6 +66,7 @@ function isDriven(vmd: PciFunction, rules: LinuxRuleSet): boolean {
   return mayBe(vmd, (id) => aliasRows(id, rules).some((row) => row.rule === "realDmaDevice"));
 }
 
+/** Evidence that `fn` sends as the owner of its domain. */
 export function vmdEvidence(fn: PciFunction, owner: VmdOwner): Evidence {
   return {
     kind: "alias-vmd",

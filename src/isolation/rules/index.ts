@@ -15,6 +15,7 @@ const RULES: Readonly<Record<LinuxRuleSet, LinuxRules>> = {
   "linux-7.2": LINUX_7_2,
 };
 
+/** What is particular to one rule set. */
 export function linuxRules(name: LinuxRuleSet): LinuxRules {
   return RULES[name];
 }
