@@ -1,4 +1,7 @@
-/** Linux's groups against what kernels made of real hosts, from lspci text with capabilities and the kernel log. */
+/**
+ * Linux's groups against what kernels made of real hosts, from lspci text with capabilities and
+ * the kernel log.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +20,9 @@ import { buildFabric } from "../src/pcie/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../src/units/index.js";
 import { sharedFolder, skipWithoutShared } from "./support/shared.js";
 
-/** Whole hosts whose listing shows capabilities; the file, and what else belongs to the same boot. */
+/**
+ * Whole hosts whose listing shows capabilities; the file, and what else belongs to the same boot.
+ */
 const HOSTS: readonly (readonly [string, ...string[]])[] = [
   ["01-cm238-pex8748-switches", "lspci-tv-vvv.txt", "dmesg.txt"],
   ["02-hp-coffeelake-laptop", "lspci-vvv.txt"],

@@ -1,6 +1,7 @@
 /**
- * The product's Linux groups against the naive second implementation, on random hosts with quirked ids, random
- * scopes and firmware aliases, under all three rule sets. CAMPAIGN_SIZE sets the number of hosts.
+ * The product's Linux groups against the naive second implementation, on random hosts with quirked
+ * ids, random scopes and firmware aliases, under all three rule sets. CAMPAIGN_SIZE sets the number
+ * of hosts.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

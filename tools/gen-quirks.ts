@@ -1,7 +1,8 @@
 /**
  * Makes src/isolation/data/pci-quirks.gen.ts from data/pci-quirks.json.
  *
- * usage: node dist/tools/gen-quirks.js [--check]     --check only compares and exits 1 when they differ
+ * usage: node dist/tools/gen-quirks.js [--check]     --check only compares and exits 1 when they
+ * differ
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -74,7 +75,7 @@ export function generateQuirks(data: Row): string {
   const pasid = row(data.pasidWithoutPrefix);
   const hide = row(data.hideSourceValidation);
   const tables = {
-    source: text(data.source),
+    source: text(data.source).replace(/^(.*?):.*$/, "$1"),
     releases: series(
       Object.fromEntries(
         Object.entries(row(data.releases)).map(([k, v]) => [k, row(v).release ?? ""]),
@@ -243,7 +244,7 @@ function print(value: unknown, indent = 0): string {
         .map(([k, v]) => `${/^\w+$/.test(k) ? k : JSON.stringify(k)}: ${print(v, indent + 2)}`);
   const [open, close] = Array.isArray(value) ? ["[", "]"] : ["{ ", " }"];
   const flat = `${open}${entries.join(", ")}${close}`;
-  const flatIsFine = !flat.includes("\n") && flat.length + indent <= 90;
+  const flatIsFine = !flat.includes("\n") && flat.length + indent <= 80;
   if (flatIsFine) return flat;
   const pad = " ".repeat(indent + 2);
   return `${open.trim()}\n${wrap(entries, pad)}\n${" ".repeat(indent)}${close.trim()}`;

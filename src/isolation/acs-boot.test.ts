@@ -1,4 +1,7 @@
-/** ACS options and the prediction of control words: against kernels that were booted with those options. */
+/**
+ * ACS options and the prediction of control words: against kernels that were booted with those
+ * options.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bootedSamples, shippedSamples } from "../../test/support/groundtruth.js";
@@ -14,7 +17,10 @@ import { linuxRules, nearestRules } from "./rules/index.js";
 const skip = skipWithoutShared();
 const at = (text: string) => parseBdf(text) ?? makeBdf(0, 0, 0, 0);
 
-/** One machine (13 functions, ACS ports) booted with each option; 59 without an IOMMU shows the firmware's words. */
+/**
+ * One machine (13 functions, ACS ports) booted with each option; 59 without an IOMMU shows the
+ * firmware's words.
+ */
 const OPTIONS = [
   "52-cmdline-baseline",
   "53-disable-acs-redir-mf",
@@ -81,7 +87,7 @@ function boot(
   return bootAcs(fn, { commandLine }, linuxRules(rules), firmware);
 }
 
-test("defaults: SV RR CR UF as far as implemented, never EC and DT, what firmware set stays", () => {
+test("defaults: SV RR CR UF as far as implemented, never EC and DT; set bits stay", () => {
   assert.equal(boot("", "linux-6.12", 0).control, 0x1d);
   assert.equal(boot("", "linux-6.12", 0x60).control, 0x7d);
   assert.equal(boot("", "linux-6.12", undefined).control, undefined);
@@ -101,7 +107,7 @@ test("Linux 7.2 leaves Source Validation off on two IDT switches", () => {
   assert.equal(boot("", "linux-7.2", 1, idt).control, 0x1d, "a bit of the firmware stays");
 });
 
-test("disable_acs_redir: 6.1 keeps what the kernel set, later kernels fall back to the firmware", () => {
+test("disable_acs_redir: 6.1 keeps what it set, later kernels fall back to the firmware", () => {
   const option = "pci=disable_acs_redir=0000:00:1c.0";
   assert.equal(boot(option, "linux-6.1", 0x40).control, 0x51);
   assert.equal(boot(option, "linux-6.12", 0x44).control, 0x40);

@@ -1,9 +1,10 @@
 /**
- * What the kernel switches on in ACS at boot: predicts control words for a host whose capture shows the
- * firmware's, because no IOMMU was in use when it was taken.
+ * What the kernel switches on in ACS at boot: predicts control words for a host whose capture shows
+ * the firmware's, because no IOMMU was in use when it was taken.
  *
- * Order: default bits (or the special registers of two Intel port families), then `disable_acs_redir`, then
- * `config_acs`. Without the firmware's word an option's result may not be known.
+ * Order: default bits (or the special registers of two Intel port families), then
+ * `disable_acs_redir`, then `config_acs`. Without the firmware's word an option's result may not be
+ * known.
  */
 import { Acs, type PciFunction, PortType } from "../pcie/index.js";
 import { type AcsOptions, parseAcsOptions, REDIRECT_BITS, selects } from "./acs-options.js";
@@ -16,7 +17,10 @@ import type { LinuxRules } from "./rules/index.js";
 export interface BootAcs {
   /** The word after boot; undefined when it cannot be told. */
   readonly control: number | undefined;
-  /** Where it is: the control word at +6, the dword at +8 (Sunrise Point), or nowhere (older PCH ports). */
+  /**
+   * Where it is: the control word at +6, the dword at +8 (Sunrise Point), or nowhere (older PCH
+   * ports).
+   */
   readonly register: "control" | "dword8" | "none";
   /** What made it so. */
   readonly by: "default" | "disable_acs_redir" | "config_acs" | "not-touched";
@@ -69,8 +73,8 @@ export function bootAcs(
 }
 
 /**
- * Device-tree hosts ask for ACS with the first device that is configured. Kernels that set it at enumeration are
- * then done with the first hierarchy, which is the one of segment 0.
+ * Device-tree hosts ask for ACS with the first device that is configured. Kernels that set it at
+ * enumeration are then done with the first hierarchy, which is the one of segment 0.
  */
 function missesDefault(fn: PciFunction, facts: HostFacts, rules: LinuxRules): boolean {
   const late = facts.firmware === "device-tree" && rules.deviceTreeMissesFirstHierarchy;

@@ -1,9 +1,10 @@
 /**
  * The kernel options that change ACS: `pci=disable_acs_redir=`, `pci=config_acs=`, `pci=noats`.
  *
- * A comma ends a sub-option of `pci=`; entries inside one are separated by `;`. An entry selects functions by
- * path (`[domain:]bus:device.function[/device.function]...`) or by id (`pci:vendor:device[:subvendor:subdevice]`,
- * 0 = any). The first entry that matches a function counts. Linux admin-guide/kernel-parameters, `pci=`.
+ * A comma ends a sub-option of `pci=`; entries inside one are separated by `;`. An entry selects
+ * functions by path (`[domain:]bus:device.function[/device.function]...`) or by id
+ * (`pci:vendor:device[:subvendor:subdevice]`, 0 = any). The first entry that matches a function
+ * counts. Linux admin-guide/kernel-parameters, `pci=`.
  */
 import { ACS_BITS, Acs, type PciFunction } from "../pcie/index.js";
 
@@ -16,7 +17,10 @@ export type Selector =
     }
   | { readonly by: "id"; readonly ids: readonly [number, number, number, number] };
 
-/** Which control bits a `config_acs` entry sets and clears; all others go back to the firmware's value. */
+/**
+ * Which control bits a `config_acs` entry sets and clears; all others go back to the firmware's
+ * value.
+ */
 export interface AcsFlags {
   readonly set: number;
   readonly clear: number;
@@ -77,7 +81,10 @@ function configEntries(texts: readonly string[]): AcsOptions["config"] {
   return out;
 }
 
-/** Rightmost character is bit 0; `x` keeps the firmware's value; undefined when Linux ignores the entry. */
+/**
+ * Rightmost character is bit 0; `x` keeps the firmware's value; undefined when Linux ignores the
+ * entry.
+ */
 export function parseFlags(text: string): AcsFlags | undefined {
   let set = 0;
   let clear = 0;

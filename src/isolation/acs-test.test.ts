@@ -134,7 +134,7 @@ test("what is not shown does not isolate and is named", () => {
   assert.deepEqual([cut(256).isolated, cut(256).missing], [false, ["acs"]]);
 });
 
-test("an id that only root ports carry tells the type of a port whose capabilities are not shown", () => {
+test("an id that only root ports carry tells the type of a port without capabilities", () => {
   const made = describeFunction({ ...PLAIN, vendor: 0x8086, device: 0x8c10, type: 4 });
   const out = new ConfigSpaceBuilder();
   for (let at = 0; at < 64; at++) out.set8(at, made.config.u8(at));

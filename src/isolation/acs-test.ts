@@ -1,9 +1,10 @@
 /**
- * The test "does this function keep requests from its peers?" as Linux asks it, with the evidence both ways.
+ * The test "does this function keep requests from its peers?" as Linux asks it, with the evidence
+ * both ways.
  *
- * Order: quirk rows; then by kind of function; then registers. A capability bit of 0 counts as wired on, so a
- * capability word of 0 isolates. What the capture does not show counts as not isolating and is reported.
- * Verdicts are kept: each function is judged once per request.
+ * Order: quirk rows; then by kind of function; then registers. A capability bit of 0 counts as
+ * wired on, so a capability word of 0 isolates. What the capture does not show counts as not
+ * isolating and is reported. Verdicts are kept: each function is judged once per request.
  */
 import { Acs, type AcsBit, acsBitNames, type PciFunction, PortType } from "../pcie/index.js";
 import { bootAcs, DEFAULT_ACS } from "./acs-boot.js";
@@ -34,7 +35,10 @@ export interface PathVerdict {
 }
 
 export interface JudgeOptions {
-  /** Judge ACS as the kernel would set it at boot, not as captured: the capture was taken without an IOMMU. */
+  /**
+   * Judge ACS as the kernel would set it at boot, not as captured: the capture was taken without
+   * an IOMMU.
+   */
   readonly assumeBoot?: boolean | undefined;
   /** Told of each function that was judged with facts missing, once per request. */
   readonly onMissing?: ((fn: PciFunction, missing: readonly MissingFact[]) => void) | undefined;
@@ -179,7 +183,10 @@ export class AcsJudge {
     return yes({ kind: "acs-bits-on", at, bits, cite: CITE_REGISTERS });
   }
 
-  /** Only the capability's presence is known: the kernel's default has set every bit that it implements. */
+  /**
+   * Only the capability's presence is known: the kernel's default has set every bit that it
+   * implements.
+   */
   #byPresence(fn: PciFunction, request: number): AcsVerdict {
     const isDefault = (request & ~DEFAULT_ACS) === 0 && this.#defaultHolds(fn);
     const missing: MissingFact[] = isDefault && this.facts.iommuInUse === true ? [] : ["acs"];

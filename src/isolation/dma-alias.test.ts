@@ -91,7 +91,7 @@ test("an IVRS alias counts when it lies on the function's own bus", () => {
   assert.deepEqual([...aliasOf(spec, "linux-7.2", table(0x00a4)).devFns], []);
 });
 
-test("an unidentified function may have aliases; ambiguous names only if some candidate has", () => {
+test("an unidentified function may have aliases, an ambiguous one if a candidate has", () => {
   const made = describeFunction({ bdf: at("05:00.2"), vendor: 0xffff, device: 1 });
   const ask = (candidates: { vendor: number; device: number }[] | undefined) => {
     const fn = buildFabric({ functions: [{ ...made, candidates }] }).functions[0];

@@ -165,7 +165,10 @@ export function bridgeAlias(bridge: PciFunction, rules: LinuxRuleSet): BridgeAli
     : "own";
 }
 
-/** A PCIe-to-PCI bridge that hides its PCIe capability: the bridge above it is PCIe and not such a bridge itself. */
+/**
+ * A PCIe-to-PCI bridge that hides its PCIe capability: the bridge above it is PCIe and not such a
+ * bridge itself.
+ */
 function isReallyPcie(bridge: PciFunction): boolean {
   const above = bridge.upstreamBridge;
   if (bridge.headerType !== 1 || above === undefined) return false;

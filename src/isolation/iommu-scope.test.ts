@@ -156,7 +156,7 @@ test("without a table nothing is known, and everything is grouped", () => {
 const active = (facts: HostFacts, specs = HOST) =>
   iommuActivity(build(specs), facts, "linux-7.2").active;
 
-test("the kernel's own word decides; else the option of the host's maker, the last one given", () => {
+test("the kernel's own word decides; else the last option of the host's maker", () => {
   assert.equal(active({ iommuInUse: true, commandLine: "intel_iommu=off" }), true);
   assert.equal(active({ iommuInUse: false }), false);
   assert.equal(active({ commandLine: "quiet intel_iommu=off" }), false);

@@ -1,12 +1,16 @@
 /**
- * Which functions an IOMMU covers, by the firmware's table. A function outside every unit has no group.
+ * Which functions an IOMMU covers, by the firmware's table. A function outside every unit has no
+ * group.
  *
- *   DMAR  a unit names endpoints and bridges by path, or takes all that no other unit names   VT-d 5.0 § 8.3
- *   IVRS  a unit names ranges of requester IDs; never the IOMMU itself        AMD I/O Virtualization 3.10 § 5.2
- *   IORT  a root complex maps ranges of requester IDs to an SMMU                            Arm DEN0049 § 3.1.1
- *   VIOT  ranges of segments and requester IDs; never the virtio-iommu itself                  ACPI 6.5 § 5.2.38
+ *   DMAR  a unit names endpoints and bridges by path, or takes all that no other unit names
+ *         (VT-d 5.0 § 8.3)
+ *   IVRS  a unit names ranges of requester IDs; never the IOMMU itself
+ *         (AMD I/O Virtualization 3.10 § 5.2)
+ *   IORT  a root complex maps ranges of requester IDs to an SMMU (Arm DEN0049 § 3.1.1)
+ *   VIOT  ranges of segments and requester IDs; never the virtio-iommu itself (ACPI 6.5 § 5.2.38)
  *
- * A VF goes where its PF goes under DMAR. Functions of a VMD domain go where the VMD goes (the caller asks for it).
+ * A VF goes where its PF goes under DMAR. Functions of a VMD domain go where the VMD goes (the
+ * caller asks for it).
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
 import { bdfFromRid } from "../units/index.js";
@@ -21,7 +25,9 @@ export interface IommuScope {
   /** The table that decides; undefined when none was captured: then every coverage is unknown. */
   readonly table: ScopeTable | undefined;
   coverage(fn: PciFunction): Coverage;
-  /** Index in the table's units (IORT: root complexes, VIOT: ranges) of the unit that covers `fn`. */
+  /**
+   * Index in the table's units (IORT: root complexes, VIOT: ranges) of the unit that covers `fn`.
+   */
   unitOf(fn: PciFunction): number | undefined;
   /** Why `fn` is outside, or why its coverage is not known. */
   why(fn: PciFunction): Evidence;

@@ -1,9 +1,10 @@
 /**
- * The search on one bus for a function whose group another may take: alias neighbours and slot siblings.
+ * The search on one bus for a function whose group another may take: alias neighbours and slot
+ * siblings.
  *
- * Depth first, first found wins, each device.function number visited once: the order matters because groups are
- * never merged afterwards. Only functions of one bus are ever looked at, so the cost per function is bounded by
- * the bus; a bus without aliases costs at most eight look-ups.
+ * Depth first, first found wins, each device.function number visited once: the order matters
+ * because groups are never merged afterwards. Only functions of one bus are ever looked at, so the
+ * cost per function is bounded by the bus; a bus without aliases costs at most eight look-ups.
  */
 import type { Bus, PciFunction } from "../pcie/index.js";
 import { bdfFromRid, type DevFn, makeRid } from "../units/index.js";

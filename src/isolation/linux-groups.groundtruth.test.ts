@@ -15,7 +15,10 @@ const skip = skipWithoutShared();
 const shared = bootedSamples();
 const samples = [...shippedSamples(), ...shared];
 
-/** Groups made at driver bind by virtio-iommu: which functions have one depends on what was bound and tried. */
+/**
+ * Groups made at driver bind by virtio-iommu: which functions have one depends on what was bound
+ * and tried.
+ */
 const GROUPED_AT_BIND = new Set([
   "64-virtio-iommu",
   "65-virtio-iommu-bypass",

@@ -1,11 +1,12 @@
 /**
  * Linux's IOMMU groups: the same steps as the kernel, with the evidence for every join.
  *
- * Functions are taken in the order in which Linux meets them. Each takes the group of the first function that a
- * step finds, or founds one. Groups are never merged later, so the order is part of the rule. Steps:
+ * Functions are taken in the order in which Linux meets them. Each takes the group of the first
+ * function that a step finds, or founds one. Groups are never merged later, so the order is part of
+ * the rule. Steps:
  *   1 real device     a function of a VMD domain stands for the VMD
  *   2 aliases above   a bridge that replaces requester IDs brings all below into its group
- *   3 path            below a port whose path to the root lets peers through, all belong to that port's group
+ *   3 path            all below a port whose path to the root lets peers through join its group
  *   4 aliases beside  functions of one bus that share requester IDs
  *   5 slot            functions of one multi-function slot that do not isolate
  *   6                 a new group
@@ -33,7 +34,10 @@ export interface LinuxGrouping extends Partition {
   readonly rules: LinuxRuleSet;
   /** Facts that decide and that the capture does not show; sorted by device. */
   readonly unknown: readonly { readonly device: Bdf; readonly missing: readonly MissingFact[] }[];
-  /** Grouped functions that this kernel puts into their group only under a condition, with the condition. */
+  /**
+   * Grouped functions that this kernel puts into their group only under a condition, with the
+   * condition.
+   */
   readonly conditional: readonly Ungrouped[];
   readonly scope: IommuScope;
   /** Every verdict that was needed, and more on request. */
@@ -42,15 +46,15 @@ export interface LinuxGrouping extends Partition {
 
 export interface LinuxGroupOptions {
   /**
-   * Answer "which groups would there be with the IOMMU on?": a host known to run without one is grouped all the
-   * same, and ACS is judged as the kernel would set it at boot.
+   * Answer "which groups would there be with the IOMMU on?": a host known to run without one is
+   * grouped all the same, and ACS is judged as the kernel would set it at boot.
    */
   readonly assumeIommu?: boolean | undefined;
 }
 
 /**
- * The groups that Linux makes of a fabric under one rule set. Cost: linear in functions, times at most the size
- * of a bus where functions borrow each other's numbers.
+ * The groups that Linux makes of a fabric under one rule set. Cost: linear in functions, times at
+ * most the size of a bus where functions borrow each other's numbers.
  */
 export function linuxGroups(
   fabric: Fabric,
@@ -218,7 +222,7 @@ class Grouper {
         {
           kind: "bound-driver-needed",
           at: fn.bdf,
-          cite: `Linux ${this.#judge.rules.release} iommu_probe_device (firmware specification at driver bind)`,
+          cite: `Linux ${this.#judge.rules.release} iommu_probe_device at driver bind`,
         },
       ],
     });

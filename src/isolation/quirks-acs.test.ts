@@ -85,7 +85,7 @@ test("an Intel integrated endpoint isolates; other Intel functions do not by tha
   assert.equal(isolates(ids), false, "conventional");
 });
 
-test("AMD southbridge functions isolate on a root bus, as part of a slot, with an IVRS table", () => {
+test("AMD southbridge functions isolate in a slot of a root bus, with an IVRS table", () => {
   const ids = { vendor: 0x1002, device: 0x4385 };
   for (const id of QUIRKS.acs[0]?.ids ?? []) {
     const row = { vendor: Math.floor(id / 65536), device: id & 0xffff };

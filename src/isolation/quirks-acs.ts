@@ -1,9 +1,11 @@
 /**
- * ACS quirks: rows that say "isolated" or "not isolated" about a function whatever its registers say.
+ * ACS quirks: rows that say "isolated" or "not isolated" about a function whatever its registers
+ * say.
  *
- * Rows are tried in table order and the first that does not decline decides, before any register is read.
- * Where the capture does not show what a row asks for, the likely answer is taken and the gap is reported:
- * an id that only root ports carry counts as a root port, an AMD southbridge as one with an IVRS table.
+ * Rows are tried in table order and the first that does not decline decides, before any register is
+ * read. Where the capture does not show what a row asks for, the likely answer is taken and the gap
+ * is reported: an id that only root ports carry counts as a root port, an AMD southbridge as one
+ * with an IVRS table.
  */
 import { Acs, type PciFunction, PortType } from "../pcie/index.js";
 import { QUIRKS } from "./data/pci-quirks.gen.js";
@@ -15,8 +17,10 @@ import { agreed, type Identity, identities, mayBe } from "./quirks-ids.js";
 export interface AcsQuirkContext {
   /** The host has an ACPI IVRS table; undefined when no table was captured. */
   readonly ivrs: boolean | undefined;
-  /** ACS control dword at +8 of a Sunrise Point port; undefined when not known, "default" when the kernel's default
-   * may be assumed. */
+  /**
+   * ACS control dword at +8 of a Sunrise Point port; undefined when not known, "default" when the
+   * kernel's default may be assumed.
+   */
   sunrisePointControl(fn: PciFunction): number | undefined | "default";
 }
 
@@ -24,7 +28,8 @@ export interface AcsQuirk {
   /**
    * yes, no   a row decided
    * none      no row decided: registers decide
-   * open      rows may decide, but the capture does not identify the function: registers decide for now
+   * open      rows may decide, but the capture does not identify the function: registers decide for
+   * now
    */
   readonly answer: "yes" | "no" | "none" | "open";
   readonly rule?: AcsRuleName | undefined;
@@ -34,7 +39,10 @@ export interface AcsQuirk {
 
 const NONE: AcsQuirk = { answer: "none", missing: [] };
 
-/** What the quirk rows say about `fn` and the ACS bits of `request`. Linux pci_dev_specific_acs_enabled. */
+/**
+ * What the quirk rows say about `fn` and the ACS bits of `request`. Linux
+ * pci_dev_specific_acs_enabled.
+ */
 export function acsQuirk(fn: PciFunction, request: number, context: AcsQuirkContext): AcsQuirk {
   if (!mayBe(fn, (id) => acsRows(id).length > 0)) {
     return identities(fn).length === 0 ? { answer: "open", missing: ["ids"] } : NONE;
@@ -142,8 +150,9 @@ export function isSunrisePointRootPort(fn: PciFunction): boolean {
 const LPC = 0x1f * 8;
 
 /**
- * Whether Linux could stop this PCH port from decoding peer requests: false when the chipset's register block is
- * off (bit 0 of dword f0h of device 1f.0), undefined when the capture does not show it.
+ * Whether Linux could stop this PCH port from decoding peer requests: false when the chipset's
+ * register block is off (bit 0 of dword f0h of device 1f.0), undefined when the capture does not
+ * show it.
  */
 export function pchPeerDecodeOff(port: PciFunction): boolean | undefined {
   const block = port.bus.at(LPC)?.config.knownU32(0xf0);

@@ -5,9 +5,10 @@ import type { LinuxRuleSet } from "./partition.js";
 import type { Identity } from "./quirks-ids.js";
 
 /**
- * The point release of the rule set's series that brought a row for `id`, when `kernel` (as `uname -r` prints it)
- * is an older release of the same series; undefined when the kernel has the row, as far as changelogs say.
- * A rule set reproduces one point release, so this explains what an older one does differently.
+ * The point release of the rule set's series that brought a row for `id`, when `kernel` (as `uname
+ * -r` prints it) is an older release of the same series; undefined when the kernel has the row, as
+ * far as changelogs say. A rule set reproduces one point release, so this explains what an older
+ * one does differently.
  */
 export function arrivedAfter(
   kernel: string | undefined,

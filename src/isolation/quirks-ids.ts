@@ -1,8 +1,9 @@
 /**
- * Who a function is, as far as quirk tables ask: the ids it has, or the ids its captured name may stand for.
+ * Who a function is, as far as quirk tables ask: the ids it has, or the ids its captured name may
+ * stand for.
  *
- * A question about ids is put to every candidate. Equal answers are an answer; different ones are not, and the
- * caller says so (evidence "quirk-not-tested").
+ * A question about ids is put to every candidate. Equal answers are an answer; different ones are
+ * not, and the caller says so (evidence "quirk-not-tested").
  */
 import type { PciFunction } from "../pcie/index.js";
 
@@ -12,15 +13,16 @@ export type Identity = number;
 const NONE: readonly Identity[] = [];
 
 /**
- * Stands for a device of a known vendor whose captured name is none of the names that the ids of any table have:
- * readers of names know those names, so only rows about all ids of the vendor apply. No device has this id.
+ * Stands for a device of a known vendor whose captured name is none of the names that the ids of
+ * any table have: readers of names know those names, so only rows about all ids of the vendor
+ * apply. No device has this id.
  */
 const UNLISTED = 0xffff;
 
 /**
- * Every id the function may have: one when it is known, several when only an ambiguous name was captured, none
- * when nothing identifies it. A VF has its PF's vendor and the device id of the PF's SR-IOV capability
- * (PCIe 6 § 9.3.3.11, § 9.3.4.1.1).
+ * Every id the function may have: one when it is known, several when only an ambiguous name was
+ * captured, none when nothing identifies it. A VF has its PF's vendor and the device id of the PF's
+ * SR-IOV capability (PCIe 6 § 9.3.3.11, § 9.3.4.1.1).
  */
 export function identities(fn: PciFunction): readonly Identity[] {
   const sole = soleIdentity(fn);

@@ -1,5 +1,6 @@
 /**
- * Look-up in the quirk tables, and the small rules about one function: ATS, PASID, external and untrusted.
+ * Look-up in the quirk tables, and the small rules about one function: ATS, PASID, external and
+ * untrusted.
  *
  * The maps are built when first asked: a program that never asks pays nothing.
  * ACS rows are evaluated in quirks-acs.ts, alias rows in dma-alias.ts.
@@ -86,7 +87,10 @@ export function hidesSourceValidation(fn: PciFunction, rules: LinuxRuleSet): boo
   return series.includes(rules) && allAre(fn, (id) => ids.includes(id)) === true;
 }
 
-/** True: Linux treats the ATS capability as absent. Undefined: ids, revision or sub-ids are not known. */
+/**
+ * True: Linux treats the ATS capability as absent. Undefined: ids, revision or sub-ids are not
+ * known.
+ */
 export function atsOff(fn: PciFunction, rules: LinuxRuleSet): boolean | undefined {
   if (!mayBe(fn, (id) => atsRows(id, rules).some((row) => row.rule === "atsOff"))) {
     return identities(fn).length === 0 ? undefined : false;
@@ -111,7 +115,9 @@ function atsConditions(row: AtsRow, fn: PciFunction): boolean | undefined {
   ]);
 }
 
-/** Needs ATS even for plain DMA (the id rows; a CXL cache device also does, which ids do not show). */
+/**
+ * Needs ATS even for plain DMA (the id rows; a CXL cache device also does, which ids do not show).
+ */
 export function atsNeeded(fn: PciFunction, rules: LinuxRuleSet): boolean | undefined {
   const of = fn.isVirtual && fn.physfn !== undefined ? fn.physfn : fn;
   return allAre(of, (id) => atsRows(id, rules).some((row) => row.rule === "atsNeeded"));
@@ -130,8 +136,8 @@ export function isTunnelRootPort(fn: PciFunction): boolean | undefined {
 }
 
 /**
- * Untrusted: below an untrusted bridge, or (x86) tunnelled below an external-facing root port. Undefined when the
- * capture does not say which ports lead outside.
+ * Untrusted: below an untrusted bridge, or (x86) tunnelled below an external-facing root port.
+ * Undefined when the capture does not say which ports lead outside.
  */
 export function isUntrusted(fn: PciFunction, x86: boolean): boolean | undefined {
   if (fn.description.untrusted !== undefined) return fn.description.untrusted;
@@ -156,7 +162,10 @@ function isTunnelled(fn: PciFunction, parent: PciFunction): boolean | undefined 
   return !isPartOfSwitchBelow(root, fn, parent);
 }
 
-/** The discrete controller directly below the port: its switch ports and the endpoints right behind them. */
+/**
+ * The discrete controller directly below the port: its switch ports and the endpoints right behind
+ * them.
+ */
 function isPartOfSwitchBelow(root: PciFunction, fn: PciFunction, parent: PciFunction): boolean {
   if (fn.portType === PortType.UpstreamPort) return parent === root;
   if (fn.portType === PortType.DownstreamPort) {
@@ -167,7 +176,9 @@ function isPartOfSwitchBelow(root: PciFunction, fn: PciFunction, parent: PciFunc
   return upstream?.portType === PortType.UpstreamPort && upstream.upstreamBridge === root;
 }
 
-/** Linux does not use AMD-Vi at all when this graphics function is there: evidence, or undefined. */
+/**
+ * Linux does not use AMD-Vi at all when this graphics function is there: evidence, or undefined.
+ */
 export function stoneyEvidence(fn: PciFunction, rules: LinuxRuleSet): Evidence | undefined {
   const there = fn.segment === 0 && fn.busNumber === 0 && fn.fn === 0;
   if (!there || allAre(fn, (id) => id === QUIRKS.amdStoney) !== true) return undefined;

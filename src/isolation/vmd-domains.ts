@@ -1,9 +1,9 @@
 /**
- * VMD: an Intel volume management device owns a PCI domain of its own, and everything in that domain sends as the
- * VMD function. Linux numbers those domains from 0x10000.
+ * VMD: an Intel volume management device owns a PCI domain of its own, and everything in that
+ * domain sends as the VMD function. Linux numbers those domains from 0x10000.
  *
- * A sysfs path pairs domain and VMD (`behindVmd`). Text captures do not: domains and VMDs are paired in order, and
- * with more than one VMD that is a guess.
+ * A sysfs path pairs domain and VMD (`behindVmd`). Text captures do not: domains and VMDs are
+ * paired in order, and with more than one VMD that is a guess.
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Evidence } from "./evidence.js";
@@ -60,7 +60,9 @@ function isVmd(fn: PciFunction): boolean {
   return mayBe(fn, (id) => aliasRowsOfAnyRules(id).some((row) => row.rule === "realDmaDevice"));
 }
 
-/** A VMD that the capture names but the tables do not know is taken as driven: its domain is there. */
+/**
+ * A VMD that the capture names but the tables do not know is taken as driven: its domain is there.
+ */
 function isDriven(vmd: PciFunction, rules: LinuxRuleSet): boolean {
   if (!isVmd(vmd)) return true;
   return mayBe(vmd, (id) => aliasRows(id, rules).some((row) => row.rule === "realDmaDevice"));

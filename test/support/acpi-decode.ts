@@ -1,5 +1,6 @@
 /**
- * A small decoder of DMAR, IVRS and VIOT for tests: only what scopes need, shared with nothing in the product.
+ * A small decoder of DMAR, IVRS and VIOT for tests: only what scopes need, shared with nothing in
+ * the product.
  */
 import type { DeviceScope, DmarUnit, HostFacts, IvrsUnit } from "../../src/isolation/index.js";
 import { bdfFromRid } from "../../src/units/index.js";

@@ -1,4 +1,7 @@
-/** Booted samples as tests see them: functions and facts without any group, and the kernel's groups apart. */
+/**
+ * Booted samples as tests see them: functions and facts without any group, and the kernel's groups
+ * apart.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -86,7 +89,10 @@ function readSample(folder: string, name: string): BootedSample {
   };
 }
 
-/** Dumps that ship with the repository leave out the zeros that end configuration space beyond 256 bytes. */
+/**
+ * Dumps that ship with the repository leave out the zeros that end configuration space beyond 256
+ * bytes.
+ */
 function whole(config: ConfigSpace): ConfigSpace {
   if (config.extent !== 256 || !config.isKnown(0, 256)) return config;
   const bytes = new Uint8Array(CONFIG_SIZE);

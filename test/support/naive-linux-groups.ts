@@ -1,8 +1,9 @@
 /**
  * A second opinion on Linux's groups: the rules as plain recursion over plain objects.
  *
- * Nothing is shared with the product: bytes are read here, topology is derived here, quirk rows come from the
- * JSON file and not from the generated module, nothing is remembered between questions. Slow on purpose.
+ * Nothing is shared with the product: bytes are read here, topology is derived here, quirk rows
+ * come from the JSON file and not from the generated module, nothing is remembered between
+ * questions. Slow on purpose.
  */
 import { readFileSync } from "node:fs";
 

@@ -2,7 +2,7 @@
 import type { QuirkTables } from "./quirk-types.js";
 
 export const QUIRKS: QuirkTables = {
-  source: "Debian linux-source packages 6.1.192-2, 6.12.117-1~deb12u1, 7.2.13-1: drivers/pci, drivers/iommu, drivers/acpi, arch/x86/pci, changelog.Debian",
+  source: "Debian linux-source packages 6.1.192-2, 6.12.117-1~deb12u1, 7.2.13-1",
   releases: { "linux-6.1": "6.1.192", "linux-6.12": "6.12.117", "linux-7.2": "7.2.13" },
   acs: [
     {
@@ -39,7 +39,10 @@ export const QUIRKS: QuirkTables = {
     { rule: "intelSptRootPort", ids: [], anyOf: 0x8086 },
     { rule: "noPeerBetweenFunctions", ids: [0x19a20710, 0x10df0720] },
     { rule: "caviumRootPort", ids: [], anyOf: 0x177d },
-    { rule: "noPeerBetweenFunctions", ids: [0x177da026, 0x177da059, 0x177da060] },
+    {
+      rule: "noPeerBetweenFunctions",
+      ids: [0x177da026, 0x177da059, 0x177da060],
+    },
     {
       rule: "xgeneRootPort",
       ids: [
@@ -63,7 +66,10 @@ export const QUIRKS: QuirkTables = {
       ],
     },
     { rule: "annapurnaRootPort", ids: [0x1c360031] },
-    { rule: "noPeerBetweenFunctions", ids: [0x1d173038, 0x1d173104, 0x1d179083] },
+    {
+      rule: "noPeerBetweenFunctions",
+      ids: [0x1d173038, 0x1d173104, 0x1d179083],
+    },
     {
       rule: "nxpRootPort",
       ids: [
@@ -85,7 +91,9 @@ export const QUIRKS: QuirkTables = {
       title: "Multi-function endpoint whose vendor vouched for no function-to-function traffic",
       satisfies: 0x5f,
     },
-    intelRciep: { title: "Intel root-complex integrated endpoint", satisfies: 0x1d, portTypes: [9] },
+    intelRciep: {
+      title: "Intel root-complex integrated endpoint", satisfies: 0x1d, portTypes: [9],
+    },
     qualcommRootPort: { title: "Qualcomm / HXT root port, one segment each", satisfies: 0x1d },
     intelPchRootPort: {
       title: "Intel PCH root port older than 100-series, no ACS capability", satisfies: 0x1d,
@@ -227,7 +235,10 @@ export const QUIRKS: QuirkTables = {
       rule: "aliasEverySlotFunctions0To4", stage: "header",
       ids: [0x80862954, 0x80862955, 0x80862956, 0x80862958, 0x80862959, 0x8086295a],
     },
-    { rule: "translationRootBridge", stage: "header", ids: [0x14e49000, 0x14e49084] },
+    {
+      rule: "translationRootBridge", stage: "header",
+      ids: [0x14e49000, 0x14e49084],
+    },
     {
       rule: "bridgeAddsNoAlias", stage: "header",
       ids: [0x1a031150],
@@ -272,7 +283,11 @@ export const QUIRKS: QuirkTables = {
       ids: [0x8086b60b, 0x8086b06f],
       series: ["linux-6.12", "linux-7.2"],
     },
-    { rule: "realDmaDevice", stage: "driver", ids: [0x8086b07f], series: ["linux-7.2"] },
+    {
+      rule: "realDmaDevice", stage: "driver",
+      ids: [0x8086b07f],
+      series: ["linux-7.2"],
+    },
   ],
   ats: [
     {

@@ -1,8 +1,8 @@
 /**
  * Shapes of the quirk tables: what Linux knows about single PCI devices.
  *
- * The tables themselves are generated (pci-quirks.gen.ts) from data/pci-quirks.json, which names its sources.
- * An id is one number, vendor * 65536 + device.
+ * The tables themselves are generated (pci-quirks.gen.ts) from data/pci-quirks.json, which names
+ * its sources. An id is one number, vendor * 65536 + device.
  */
 import type { LinuxRuleSet } from "../partition.js";
 
@@ -60,7 +60,10 @@ export interface AcsRule {
 export interface AliasRow {
   readonly rule: AliasRuleName;
   readonly ids: readonly number[];
-  /** When Linux applies the row: while it reads the header, at the end of enumeration, when the driver binds. */
+  /**
+   * When Linux applies the row: while it reads the header, at the end of enumeration, when the
+   * driver binds.
+   */
   readonly stage: "header" | "final" | "driver";
   /** Absent: in all rule sets. */
   readonly series?: readonly LinuxRuleSet[];

@@ -24,8 +24,8 @@ export function linuxRules(name: LinuxRuleSet): LinuxRules {
 const SERIES_START: Readonly<Record<number, number>> = { 3: -41, 4: -21, 5: 0, 6: 20, 7: 40 };
 
 /**
- * The rule set whose release is nearest to `release` (as `uname -r` prints it), counted in kernel releases; the
- * older one when two are equally near; linux-7.2 when the text is not a release.
+ * The rule set whose release is nearest to `release` (as `uname -r` prints it), counted in kernel
+ * releases; the older one when two are equally near; linux-7.2 when the text is not a release.
  */
 export function nearestRules(release: string | undefined): LinuxRuleSet {
   const at = ordinal(release);
