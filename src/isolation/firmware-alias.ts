@@ -51,7 +51,8 @@ export function ivrsAliasOf(
 /** A later entry wins. Filling backwards and each number once keeps the cost at 65,536 whatever the table. */
 function readAliases(ivrs: IvrsTable, segment: number): Int32Array {
   const table = new Int32Array(65536).fill(NONE);
-  const nextFree = Int32Array.from({ length: 65537 }, (_, i) => i);
+  const nextFree = new Int32Array(65537);
+  for (let i = 0; i < nextFree.length; i++) nextFree[i] = i;
   const find = (from: number): number => {
     let root = from;
     while (nextFree[root] !== root) root = nextFree[root] ?? 65536;

@@ -13,7 +13,6 @@ import { pasidEligibility } from "./pasid-eligibility.js";
 import type {
   AliasSets,
   DeviceReport,
-  Eligibility,
   MustShare,
   Reach,
   RequesterIdSet,
@@ -101,9 +100,4 @@ export function joinsByMember(sets: AliasSets): Map<Bdf, Evidence[]> {
     add(join.b, join.because);
   }
   return out;
-}
-
-/** True when every question about PASID, ATS, PRI and SVA has an answer. */
-export function isDecided(...answers: readonly Eligibility[]): boolean {
-  return answers.every((answer) => answer.ok !== null);
 }
