@@ -9,12 +9,14 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { run } from "./command.io.js";
+import type { Architecture } from "./platform.js";
 import { ToolError } from "./tool-error.js";
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 export interface AptRelease {
   readonly suite: string;
+  readonly architecture: Architecture;
   readonly folder: string;
   readonly env: Readonly<Record<string, string>>;
 }
@@ -44,23 +46,24 @@ export function hostMirror(): string {
 export function openRelease(
   cache: string,
   suite: string,
+  architecture: Architecture,
   mirror: string,
   refresh: boolean,
 ): AptRelease {
   if (!existsSync(keyring)) {
     throw new ToolError(`${keyring} is missing: install the package debian-archive-keyring`);
   }
-  const folder = join(cache, "apt", suite);
+  const folder = join(cache, "apt", `${suite}-${architecture}`);
   for (const sub of ["lists/partial", "archives/partial", "packages"]) {
     mkdirSync(join(folder, sub), { recursive: true });
   }
   writeFileSync(join(folder, "status"), "");
   writeFileSync(
     join(folder, "sources.list"),
-    `deb [arch=amd64 signed-by=${keyring}] ${mirror} ${suite} main\n`,
+    `deb [arch=${architecture} signed-by=${keyring}] ${mirror} ${suite} main\n`,
   );
-  writeFileSync(join(folder, "apt.conf"), configuration(folder));
-  const release = { suite, folder, env: { APT_CONFIG: join(folder, "apt.conf") } };
+  writeFileSync(join(folder, "apt.conf"), configuration(folder, architecture));
+  const release = { suite, architecture, folder, env: { APT_CONFIG: join(folder, "apt.conf") } };
   const stamp = join(folder, "lists-complete");
   if (refresh || !existsSync(stamp)) {
     run("apt-get", ["update"], { env: release.env });
@@ -69,7 +72,7 @@ export function openRelease(
   return release;
 }
 
-function configuration(folder: string): string {
+function configuration(folder: string, architecture: Architecture): string {
   const settings: readonly (readonly [string, string])[] = [
     ["Dir::State", folder],
     ["Dir::State::lists", join(folder, "lists")],
@@ -80,12 +83,13 @@ function configuration(folder: string): string {
     ["Dir::Etc::sourceparts", "-"],
     ["Dir::Etc::preferences", "-"],
     ["Dir::Etc::preferencesparts", "-"],
-    ["APT::Architecture", "amd64"],
+    ["APT::Architecture", architecture],
     ["APT::Sandbox::User", "root"],
     ["Acquire::Languages", "none"],
   ];
   const lines = settings.map(([key, value]) => `${key} "${value}";`);
-  return `${lines.join("\n")}\n#clear APT::Architectures;\nAPT::Architectures { "amd64"; };\n`;
+  lines.push("#clear APT::Architectures;", `APT::Architectures { "${architecture}"; };`);
+  return `${lines.join("\n")}\n`;
 }
 
 /** The packages a fresh system would need for `wanted`, dependencies included. */

@@ -1,4 +1,4 @@
-/** Running programs: output captured, failures turned into a {@link ToolError} that names the program. */
+/** Running programs: output captured, failures become a {@link ToolError} naming the program. */
 import { spawnSync } from "node:child_process";
 import { ToolError } from "./tool-error.js";
 

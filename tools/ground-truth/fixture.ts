@@ -1,13 +1,15 @@
 /** What is stored of one boot: which files, in which form. */
 
 import type { KernelName } from "./kernel-source.js";
-import { filterKernelLog, trimHexDumps } from "./normalize.js";
+import { filterKernelLog } from "./normalize.js";
 import { defaultLspci, type Topology } from "./topology.js";
 
 /** What was used to make a fixture; written into its `topology.txt`. */
 export interface Provenance {
   readonly kernel: KernelName;
   readonly suite: string;
+  readonly kernelPackage: string;
+  readonly qemuPackage: string;
   readonly qemuVersion: string;
   readonly pciutilsVersion: string;
   /** The QEMU command line without paths of this machine. */
@@ -23,6 +25,7 @@ const passedOn = [
   "kernel.txt",
   "dmar.b64",
   "ivrs.b64",
+  "iort.b64",
   "viot.b64",
 ];
 
@@ -40,7 +43,7 @@ export function fixtureFiles(
     if (text !== "") files.set(name, text);
   }
   files.set("groups.txt", textOf("groups.txt"));
-  files.set("lspci.txt", trimHexDumps(textOf("lspci.txt")));
+  files.set("lspci.txt", textOf("lspci.txt"));
   files.set("dmesg.txt", filterKernelLog(textOf("dmesg.txt")));
   files.set("topology.txt", describe(topology, provenance));
   return files;
@@ -62,8 +65,8 @@ function describe(topology: Topology, provenance: Provenance): string {
   const lines = [
     `name: ${topology.name}`,
     `shows: ${topology.shows}`,
-    `kernel: Debian ${provenance.suite}, linux-image-amd64, see kernel.txt`,
-    `qemu: Debian package qemu-system-x86 ${provenance.qemuVersion}, no hardware acceleration`,
+    `kernel: Debian ${provenance.suite}, ${provenance.kernelPackage}, see kernel.txt`,
+    `qemu: Debian package ${provenance.qemuPackage} ${provenance.qemuVersion}, no hardware acceleration`,
     `lspci: lspci ${topology.lspci ?? defaultLspci}, pciutils ${provenance.pciutilsVersion}`,
   ];
   if (guest.modules !== undefined) lines.push(`modules: ${guest.modules.join(" ")}`);

@@ -2,7 +2,7 @@
 # First process of the virtual machine: prepares the devices, writes a capture to the second serial
 # port, switches the machine off. What to do is in /plan (one "word argument" per line).
 
-/bin/busybox mkdir -p /bin /proc /sys /dev /out
+/bin/busybox mkdir -p /bin /run /proc /sys /dev /out
 /bin/busybox --install -s /bin
 export PATH=/bin LC_ALL=C
 mount -t proc none /proc
@@ -17,7 +17,7 @@ complain() { echo "$*" >>/out/problems.txt; }
 # The modules carry their place in the loading order in front of their names.
 for file in /modules/*.ko; do
   [ -e "$file" ] || continue
-  insmod "$file" 2>/tmp/said || complain "insmod $file: $(cat /tmp/said)"
+  insmod "$file" 2>/run/said || complain "insmod $file: $(cat /run/said)"
 done
 sleep 1
 
@@ -26,7 +26,8 @@ while read -r word argument; do
     sriov)
       count=${argument#*=}
       where=/sys/bus/pci/devices/${argument%=*}
-      echo "$count" >"$where/sriov_numvfs" 2>/tmp/said || complain "sriov $argument: $(cat /tmp/said)"
+      echo "$count" >"$where/sriov_numvfs" 2>/run/said ||
+        complain "sriov $argument: $(cat /run/said)"
       sleep 1
       ;;
     stub)
@@ -64,7 +65,8 @@ for name in $(functions); do
     "sub=$(value subsystem_vendor):$(value subsystem_device) class=$(value class)" \
     "rev=$(value revision) group=$(link iommu_group) iommu=$(link iommu) driver=$(link driver)" \
     "ari=$(value ari_enabled) numvfs=$(value sriov_numvfs)/$(value sriov_totalvfs)" \
-    "physfn=$(link physfn) secbus=$(value secondary_bus_number) subbus=$(value subordinate_bus_number)" \
+    "physfn=$(link physfn) secbus=$(value secondary_bus_number)" \
+    "subbus=$(value subordinate_bus_number)" \
     "reset=$(value reset_method) numa=$(value numa_node) path=$(readlink -f .)"
 done >/out/devices.txt
 
@@ -74,11 +76,11 @@ lspci -t >/out/lspci-t.txt 2>/dev/null
 dmesg >/out/dmesg.txt
 cat /proc/cmdline >/out/cmdline.txt
 { uname -r; cat /proc/version; } >/out/kernel.txt
-for table in DMAR IVRS VIOT; do
+for table in DMAR IVRS IORT VIOT; do
   [ -e "/sys/firmware/acpi/tables/$table" ] || continue
   base64 "/sys/firmware/acpi/tables/$table" >"/out/$(echo $table | tr A-Z a-z).b64"
 done
 
-{ tar -C /out -c . | gzip | base64; echo END; } >/dev/ttyS1
+{ tar -C /out -c . | gzip | base64; echo END; } >"$(cat /answer-port)"
 sync
 poweroff -f

@@ -6,8 +6,8 @@ import { groupSets } from "./normalize.js";
 const head = `# Ground truth
 
 What Debian's own kernels made of PCI hierarchies built in QEMU: one folder per machine and kernel,
-written by \`npm run ground-truth\` (see docs/ground-truth.md) and never edited by hand. Group numbers
-carry no meaning; compare sets.
+written by \`npm run ground-truth\` (see docs/ground-truth.md) and never edited by hand. Group
+numbers carry no meaning; compare sets.
 
 | folder | kernel | functions | in a group | groups | shared | shows |
 |---|---|--:|--:|--:|--:|---|
@@ -34,5 +34,6 @@ function rowOf(folder: string, name: string): string {
     .filter((line) => line.startsWith("DEV ")).length;
   const shows = /^shows: (.*)$/m.exec(read("topology.txt"))?.[1] ?? "";
   const kernel = read("kernel.txt").split("\n")[0] ?? "";
-  return `| ${name} | ${kernel} | ${functions} | ${grouped} | ${sets.length} | ${shared} | ${shows} |`;
+  const cells = [name, kernel, functions, grouped, sets.length, shared, shows];
+  return `| ${cells.join(" | ")} |`;
 }

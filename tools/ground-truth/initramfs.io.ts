@@ -3,19 +3,22 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type CpioEntry, writeCpio } from "./cpio.js";
+import { modulesOf, planOf } from "./guest-plan.js";
 import { type KernelImage, loadableModules } from "./kernel-image.io.js";
+import type { Architecture } from "./platform.js";
 import { ToolError } from "./tool-error.js";
 import { libraryPath, type ToolRoot } from "./tool-root.io.js";
-import { defaultLspci, type GuestActions, type Topology } from "./topology.js";
+import { defaultLspci, platformOf, type Topology } from "./topology.js";
 
 /** Libraries lspci is linked with, and the loader that starts it. */
 const lspciLibraries =
-  /^(ld-linux-x86-64\.so\.2|lib(c|pci|kmod|z|resolv|zstd|lzma|crypto|udev|cap)\.so\..*)$/;
+  /^(ld-linux-[a-z0-9-]+\.so\.[12]|lib(c|pci|kmod|z|resolv|zstd|lzma|crypto|udev|cap)\.so\..*)$/;
 
 /** The compressed archive for one topology. */
 export function buildInitramfs(
   kernel: KernelImage,
-  tools: ToolRoot,
+  host: ToolRoot,
+  guest: ToolRoot,
   init: Uint8Array,
   topology: Topology,
 ): Uint8Array {
@@ -23,44 +26,29 @@ export function buildInitramfs(
     ...[
       "bin",
       "dev",
+      "lib",
       "lib64",
       "usr",
       "usr/lib",
       "usr/share",
       "usr/share/misc",
       "modules",
-      "tmp",
     ].map((path) => ({ kind: "folder", path }) as const),
     { kind: "character-device", path: "dev/console", major: 5, minor: 1 },
     { kind: "file", path: "init", data: init, run: true },
-    program("bin/busybox", find(tools, ["usr/bin/busybox", "bin/busybox"])),
-    program("bin/lspci", find(tools, ["usr/bin/lspci", "usr/sbin/lspci"])),
-    { kind: "file", path: "usr/share/misc/pci.ids", data: find(tools, ["usr/share/misc/pci.ids"]) },
-    ...libraries(tools),
+    program("bin/busybox", find(guest, ["usr/bin/busybox", "bin/busybox"])),
+    program("bin/lspci", find(guest, ["usr/bin/lspci", "usr/sbin/lspci"])),
+    { kind: "file", path: "usr/share/misc/pci.ids", data: find(guest, ["usr/share/misc/pci.ids"]) },
+    ...libraries(guest),
     text("plan", planOf(topology.guest ?? {})),
     text("lspci-options", topology.lspci ?? defaultLspci),
+    text("answer-port", platformOf(topology).answerPort),
   ];
-  loadableModules(kernel, tools, modulesOf(topology.guest ?? {})).forEach((module, index) => {
+  loadableModules(kernel, host, modulesOf(topology.guest ?? {})).forEach((module, index) => {
     const place = String(index).padStart(3, "0");
     entries.push({ kind: "file", path: `modules/${place}-${module.name}.ko`, data: module.data });
   });
   return gzipSync(writeCpio(entries), { level: 1 });
-}
-
-/** Modules to insert: those asked for, and the stub driver when it is to be bound. */
-export function modulesOf(actions: GuestActions): readonly string[] {
-  const wanted = actions.modules ?? [];
-  return actions.stub === true ? [...wanted, "pci-stub"] : wanted;
-}
-
-/** Lines of the guest's `/plan`. */
-export function planOf(actions: GuestActions): string {
-  const lines = [
-    ...(actions.sriov ?? []).map((one) => `sriov ${one}`),
-    ...(actions.hotplug ?? []).map((one) => one.replace(":", " ")),
-    ...(actions.stub === true ? ["stub"] : []),
-  ];
-  return lines.map((line) => `${line}\n`).join("");
 }
 
 function libraries(tools: ToolRoot): CpioEntry[] {
@@ -71,14 +59,17 @@ function libraries(tools: ToolRoot): CpioEntry[] {
       found.set(name, readFileSync(join(folder, name)));
     }
   }
-  const loader = find(tools, [
-    "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
-    "usr/lib64/ld-linux-x86-64.so.2",
-    "lib64/ld-linux-x86-64.so.2",
-  ]);
-  const files = [...found].map(([name, data]) => program(`usr/lib/${name}`, data));
-  return [...files, program("lib64/ld-linux-x86-64.so.2", loader)];
+  const [name, folder] = loaderOf[tools.architecture];
+  const loader = find(tools, [`usr/${folder}/${name}`, `${folder}/${name}`]);
+  const files = [...found].map(([file, data]) => program(`usr/lib/${file}`, data));
+  return [...files, program(`${folder}/${name}`, loader)];
 }
+
+/** The dynamic loader that programs of an architecture name, and its folder. */
+const loaderOf: Readonly<Record<Architecture, readonly [string, string]>> = {
+  amd64: ["ld-linux-x86-64.so.2", "lib64"],
+  arm64: ["ld-linux-aarch64.so.1", "lib"],
+};
 
 function find(tools: ToolRoot, paths: readonly string[]): Uint8Array {
   for (const path of paths) {

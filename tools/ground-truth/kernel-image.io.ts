@@ -17,8 +17,10 @@ export interface KernelImage {
 
 /** Fetches and unpacks the kernel of `release` below `cache`; reused when nothing changed. */
 export function prepareKernel(release: AptRelease, cache: string, name: KernelName): KernelImage {
-  const files = closure(release, [kernelPackage]).filter((one) => one.name.startsWith("linux-"));
-  const folder = join(cache, `kernel-${name}`);
+  const files = closure(release, [kernelPackage(release.architecture)]).filter((one) =>
+    one.name.startsWith("linux-"),
+  );
+  const folder = join(cache, `kernel-${name}-${release.architecture}`);
   const stamp = join(folder, ".packages");
   const list = `${files.map((one) => one.file).join("\n")}\n`;
   if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== list) {
@@ -28,7 +30,7 @@ export function prepareKernel(release: AptRelease, cache: string, name: KernelNa
   const wantedRelease = files
     .map((one) => /^linux-image-(\d.*)$/.exec(one.name)?.[1])
     .find((one) => one !== undefined);
-  if (wantedRelease === undefined) throw new ToolError(`${release.suite} has no ${kernelPackage}`);
+  if (wantedRelease === undefined) throw new ToolError(`${release.suite} has no kernel package`);
   const boot = ["boot", "usr/boot"].map((one) => join(folder, one, `vmlinuz-${wantedRelease}`));
   const modules = ["lib/modules", "usr/lib/modules"].map((one) => join(folder, one, wantedRelease));
   const file = boot.find((one) => existsSync(one)) ?? findImage(folder, wantedRelease);

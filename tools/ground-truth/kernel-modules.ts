@@ -1,8 +1,8 @@
 /**
  * Which kernel modules a driver needs, read from the module files themselves.
  *
- * A module's `.modinfo` section holds NUL-terminated `key=value` strings; `depends` lists modules by
- * name, separated by commas. File names use "-" or "_", the kernel's names only "_".
+ * A module's `.modinfo` section holds NUL-terminated `key=value` strings; `depends` lists modules
+ * by name, separated by commas. File names use "-" or "_", the kernel's names only "_".
  */
 
 /** Kernel spelling of a module name. */
@@ -10,7 +10,7 @@ export function moduleName(name: string): string {
   return name.replaceAll("-", "_");
 }
 
-/** Name of the module in a file such as `kernel/drivers/nvme/host/nvme.ko.xz`; undefined when none. */
+/** Name of the module in a file such as `drivers/nvme/host/nvme.ko.xz`; undefined when none. */
 export function moduleOfPath(path: string): string | undefined {
   const match = /([^/]+)\.ko(?:\.xz|\.zst|\.gz)?$/.exec(path);
   return match?.[1] === undefined ? undefined : moduleName(match[1]);

@@ -2,15 +2,16 @@
  * The kernels that act as judge: which Debian release carries them.
  *
  * A kernel is named by the rule set it stands for ("6.1" for `linux-6.1`). The point release is
- * whatever the Debian release ships on the day of the run; every fixture records it in `kernel.txt`.
+ * whatever the Debian release ships on the day of the run; each fixture records it in `kernel.txt`.
  */
+import type { Architecture } from "./platform.js";
 
 /** Name of a rule set's kernel, and of the folder suffix of its fixtures. */
 export type KernelName = "6.1" | "6.12" | "7.2";
 
 export interface KernelSource {
   readonly name: KernelName;
-  /** Debian release whose `linux-image-amd64` is this kernel. */
+  /** Debian release whose `linux-image-ARCHITECTURE` is this kernel. */
   readonly suite: string;
 }
 
@@ -24,13 +25,19 @@ export const kernelSources: readonly KernelSource[] = [
 export const toolSuite = "trixie";
 
 /** Package whose dependency names the kernel image of a release. */
-export const kernelPackage = "linux-image-amd64";
+export function kernelPackage(architecture: Architecture): string {
+  return `linux-image-${architecture}`;
+}
 
-/** Packages the tool runs on the host side (QEMU, xz) or puts into the guest (lspci, busybox). */
-export const toolPackages: readonly string[] = [
+/** Packages of the host's architecture that the tool runs. */
+export const hostPackages: readonly string[] = [
   "qemu-system-x86",
+  "qemu-system-arm",
+  "qemu-efi-aarch64",
   "pciutils",
   "pci.ids",
-  "busybox-static",
   "xz-utils",
 ];
+
+/** Packages of the guest's architecture that go into its first file system. */
+export const guestPackages: readonly string[] = ["pciutils", "pci.ids", "busybox-static"];

@@ -1,25 +1,21 @@
-/** One run of QEMU: boots a topology without hardware acceleration and hands back the guest's files. */
+/** One run of QEMU, without hardware acceleration: boots a topology, reads the guest's files. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import type { Platform } from "./platform.js";
 import { readTar } from "./tar.js";
 import { ToolError } from "./tool-error.js";
 import { commandOf, type ToolRoot } from "./tool-root.io.js";
-import { commonCmdline, type Topology } from "./topology.js";
+import { platformOf, type Topology } from "./topology.js";
 
 /** Longest time a boot may take, milliseconds; a slow shared machine needs about one minute. */
 const bootLimit = 400_000;
 
-/** QEMU arguments that do not depend on the topology. */
-export const machineArguments: readonly string[] = [
-  ...["-machine", "q35,kernel-irqchip=split", "-accel", "tcg", "-cpu", "max", "-smp", "1"],
-  ...["-m", "768", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-];
-
+/** The guest's kernel command line. */
 export function cmdlineOf(topology: Topology): string {
-  return [...commonCmdline, ...topology.cmdline].join(" ");
+  return [...platformOf(topology).cmdline, ...topology.cmdline].join(" ");
 }
 
 /** The program that is QEMU: the one unpacked from Debian's packages, or a path the user gave. */
@@ -28,15 +24,18 @@ export interface Qemu {
   readonly leading: readonly string[];
 }
 
-export function qemuOf(tools: ToolRoot, given: string | undefined): Qemu {
-  if (given !== undefined) return { program: given, leading: [] };
-  const [program, leading] = commandOf(tools, "usr/bin/qemu-system-x86_64");
+/** Prepares the platform's QEMU; `given` replaces the program, not the firmware. */
+export function qemuOf(tools: ToolRoot, platform: Platform, given: string | undefined): Qemu {
+  const firmware = platform.firmware;
+  const bios = firmware === undefined ? [] : ["-bios", join(tools.folder, firmware)];
+  if (given !== undefined) return { program: given, leading: bios };
+  const [program, leading] = commandOf(tools, platform.program);
   const data = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
   const paths = data.flatMap((one) => ["-L", join(tools.folder, one)]);
-  return { program, leading: [...leading, ...paths] };
+  return { program, leading: [...leading, ...paths, ...bios] };
 }
 
-/** The files the guest wrote, by name. Throws {@link ToolError} with the console's end on failure. */
+/** The files the guest wrote, by name. Throws {@link ToolError} with the end of the console. */
 export function boot(
   qemu: Qemu,
   kernelFile: string,
@@ -51,7 +50,7 @@ export function boot(
     writeFileSync(initrd, initramfs);
     const args = [
       ...qemu.leading,
-      ...machineArguments,
+      ...platformOf(topology).arguments,
       ...["-serial", `file:${console}`, "-serial", `file:${answer}`],
       ...["-kernel", kernelFile, "-initrd", initrd, "-append", cmdlineOf(topology)],
       ...topology.qemu.flatMap((line) => line.split(" ")),

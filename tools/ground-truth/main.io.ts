@@ -7,7 +7,7 @@
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { hostMirror, openRelease } from "./apt.io.js";
 import { fixtureFiles, fixtureName, type Provenance, problemsOf } from "./fixture.js";
@@ -15,29 +15,33 @@ import { writeIndex } from "./index-page.io.js";
 import { buildInitramfs } from "./initramfs.io.js";
 import { type KernelImage, prepareKernel } from "./kernel-image.io.js";
 import {
+  guestPackages,
+  hostPackages,
   type KernelName,
   type KernelSource,
+  kernelPackage,
   kernelSources,
-  toolPackages,
   toolSuite,
 } from "./kernel-source.js";
-import { boot, cmdlineOf, machineArguments, type Qemu, qemuOf } from "./machine.io.js";
+import { boot, cmdlineOf, qemuOf } from "./machine.io.js";
 import { groupSets } from "./normalize.js";
 import { type Options, parseOptions, usage } from "./options.js";
+import type { Architecture } from "./platform.js";
 import { ToolError } from "./tool-error.js";
 import { prepareToolRoot, type ToolRoot } from "./tool-root.io.js";
 import { demonstrationTopology, topologies } from "./topologies/index.js";
-import type { Topology } from "./topology.js";
+import { platformOf, type Topology } from "./topology.js";
 
 /** The repository: this file runs from dist/tools/ground-truth. */
 const repository = fileURLToPath(new URL("../../../", import.meta.url));
 
 interface Bench {
   readonly options: Options;
-  readonly tools: ToolRoot;
-  readonly qemu: Qemu;
+  /** QEMU and other programs that run on this machine. */
+  readonly host: ToolRoot;
   readonly init: Uint8Array;
-  readonly kernelOf: (name: KernelName) => KernelImage;
+  readonly guestOf: (architecture: Architecture) => ToolRoot;
+  readonly kernelOf: (name: KernelName, architecture: Architecture) => KernelImage;
 }
 
 function main(argv: readonly string[]): number {
@@ -84,22 +88,36 @@ function prepare(options: Options): Bench {
   const cache = options.cache ?? join(base, "ioasis-ground-truth");
   const mirror = options.mirror ?? hostMirror();
   mkdirSync(cache, { recursive: true });
-  say(`packages of Debian ${toolSuite} (${toolPackages.join(", ")}) into ${cache}`);
-  const toolRelease = openRelease(cache, toolSuite, mirror, options.refresh);
-  const tools = prepareToolRoot(toolRelease, cache, toolPackages);
-  const images = new Map<KernelName, KernelImage>();
-  const kernelOf = (name: KernelName): KernelImage => {
-    const known = images.get(name);
-    if (known !== undefined) return known;
-    const source = sourceOf(name);
-    say(`kernel ${name} of Debian ${source.suite}`);
-    const release = openRelease(cache, source.suite, mirror, options.refresh);
-    const image = prepareKernel(release, cache, name);
-    images.set(name, image);
-    return image;
-  };
+  const open = (suite: string, architecture: Architecture) =>
+    openRelease(cache, suite, architecture, mirror, options.refresh);
+  say(`packages of Debian ${toolSuite} (${hostPackages.join(", ")}) into ${cache}`);
+  const host = prepareToolRoot(open(toolSuite, "amd64"), cache, "host", hostPackages);
+  const guestOf = remember((architecture: Architecture) => {
+    say(`packages for the guest (${guestPackages.join(", ")}), ${architecture}`);
+    return prepareToolRoot(open(toolSuite, architecture), cache, "guest", guestPackages);
+  });
+  const kernels = { amd64: kernelsFor("amd64"), arm64: kernelsFor("arm64") };
+  function kernelsFor(architecture: Architecture) {
+    return remember((name: KernelName) => {
+      const { suite } = sourceOf(name);
+      say(`kernel ${name} of Debian ${suite}, ${architecture}`);
+      return prepareKernel(open(suite, architecture), cache, name);
+    });
+  }
   const init = readFileSync(join(repository, "tools/ground-truth/guest-init.sh"));
-  return { options, tools, qemu: qemuOf(tools, options.qemu), init, kernelOf };
+  return { options, host, init, guestOf, kernelOf: (name, arch) => kernels[arch](name) };
+}
+
+/** `make`, called once for each key. */
+function remember<K, V>(make: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const value = make(key);
+    known.set(key, value);
+    return value;
+  };
 }
 
 function sourceOf(name: KernelName): KernelSource {
@@ -112,11 +130,14 @@ function sourceOf(name: KernelName): KernelSource {
 function bootOne(bench: Bench, topology: Topology, kernel: KernelName): boolean {
   const started = Date.now();
   const label = fixtureName(topology, kernel);
-  const image = bench.kernelOf(kernel);
-  const initramfs = buildInitramfs(image, bench.tools, bench.init, topology);
+  const platform = platformOf(topology);
+  const image = bench.kernelOf(kernel, platform.architecture);
+  const guest = bench.guestOf(platform.architecture);
+  const initramfs = buildInitramfs(image, bench.host, guest, bench.init, topology);
+  const qemu = qemuOf(bench.host, platform, bench.options.qemu);
   let answer: Map<string, Uint8Array>;
   try {
-    answer = boot(bench.qemu, image.file, initramfs, topology);
+    answer = boot(qemu, image.file, initramfs, topology);
   } catch (error) {
     if (!(error instanceof ToolError)) throw error;
     say(`${label}: ${error.message}`);
@@ -135,16 +156,20 @@ function bootOne(bench: Bench, topology: Topology, kernel: KernelName): boolean 
 }
 
 function provenanceOf(bench: Bench, topology: Topology, kernel: KernelName): Provenance {
-  const { options, tools } = bench;
-  const version = (name: string): string => tools.versions.get(name) ?? "unknown";
+  const { options, host } = bench;
+  const platform = platformOf(topology);
+  const version = (name: string): string => host.versions.get(name) ?? "unknown";
   const quoted = `-append '${cmdlineOf(topology)}'`;
-  const boot = `-kernel vmlinuz -initrd initramfs.gz ${quoted}`;
+  const firmware = platform.firmware === undefined ? "" : "-bios QEMU_EFI.fd ";
+  const boot = `${firmware}-kernel vmlinuz -initrd initramfs.gz ${quoted}`;
   return {
     kernel,
     suite: sourceOf(kernel).suite,
-    qemuVersion: options.qemu ?? version("qemu-system-x86"),
+    kernelPackage: kernelPackage(platform.architecture),
+    qemuPackage: platform.package,
+    qemuVersion: options.qemu ?? version(platform.package),
     pciutilsVersion: version("pciutils"),
-    command: `qemu-system-x86_64 ${machineArguments.join(" ")} ${boot} ARGUMENTS`,
+    command: `${basename(platform.program)} ${platform.arguments.join(" ")} ${boot} ARGUMENTS`,
   };
 }
 
@@ -159,7 +184,7 @@ function folderOf(options: Options, topology: Topology, kernel: KernelName): str
 }
 
 function store(folder: string, files: ReadonlyMap<string, string>): void {
-  for (const name of ["dmar.b64", "ivrs.b64", "viot.b64", "reserved.txt"]) {
+  for (const name of ["dmar.b64", "ivrs.b64", "iort.b64", "viot.b64", "reserved.txt"]) {
     rmSync(join(folder, name), { force: true });
   }
   mkdirSync(folder, { recursive: true });

@@ -1,34 +1,12 @@
 /**
- * Making a guest's text small and the same on each run, without changing what it says.
+ * Making a guest's kernel log small and the same on each run, and comparing groups.
  *
- * Dropped: time stamps (set to zero), trailing zero bytes of configuration space beyond 256,
- * kernel messages that say nothing about PCI isolation.
+ * Of the log only messages about PCI isolation stay, their time stamps set to zero. What lspci and
+ * sysfs print is stored as it is.
  */
-
-const hexLine = /^[0-9a-f]{2,3}:(?: [0-9a-f]{2}){16}$/;
-const zeroLine = /^[0-9a-f]{3}:(?: 00){16}$/;
-
-/**
- * Removes the zero lines that end each hex dump, as far as they lie at 0x100 or above (three-digit
- * offsets): a function without extended capabilities keeps 256 bytes.
- */
-export function trimHexDumps(text: string): string {
-  const kept: string[] = [];
-  let zeros: string[] = [];
-  for (const line of text.split("\n")) {
-    if (zeroLine.test(line)) {
-      zeros.push(line);
-      continue;
-    }
-    if (hexLine.test(line)) kept.push(...zeros);
-    zeros = [];
-    kept.push(line);
-  }
-  return kept.join("\n");
-}
 
 const telling =
-  /iommu|DMAR|AMD-Vi|IVRS|VIOT|\bACS\b|ACPI: (?:DMAR|IVRS|VIOT|MCFG)|command line:|quirk|\bVFs?\b/i;
+  /iommu|smmu|DMAR|AMD-Vi|IVRS|VIOT|\bACS\b|ACPI: (?:DMAR|IVRS|VIOT|IORT|MCFG)|command line:|Machine model:|^ EFI v|quirk|\bVFs? /i;
 const noise = /took \d+ usecs|Reserving \S+ table memory|perf\/amd_iommu|AMD IOMMU.*counters/i;
 
 /** The kernel messages that tell something about IOMMU and groups, all with time stamp zero. */

@@ -8,10 +8,12 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type AptRelease, closure, download, unpack } from "./apt.io.js";
 import { run } from "./command.io.js";
+import type { Architecture } from "./platform.js";
 import { ToolError } from "./tool-error.js";
 
 export interface ToolRoot {
   readonly folder: string;
+  readonly architecture: Architecture;
   /** `name version` of each package asked for. */
   readonly versions: ReadonlyMap<string, string>;
 }
@@ -20,10 +22,11 @@ export interface ToolRoot {
 export function prepareToolRoot(
   release: AptRelease,
   cache: string,
+  purpose: "host" | "guest",
   packages: readonly string[],
 ): ToolRoot {
   const files = closure(release, packages);
-  const folder = join(cache, `tools-${release.suite}`);
+  const folder = join(cache, `${purpose}-${release.architecture}`);
   const stamp = join(folder, ".packages");
   const list = `${files.map((one) => one.file).join("\n")}\n`;
   if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== list) {
@@ -37,7 +40,7 @@ export function prepareToolRoot(
     if (!packages.includes(one.name)) continue;
     versions.set(one.name, decodeURIComponent(one.file.split("_")[1] ?? ""));
   }
-  return { folder, versions };
+  return { folder, architecture: release.architecture, versions };
 }
 
 /** Program and leading arguments that start `path` (as "usr/bin/xz") from the root. */
@@ -53,7 +56,8 @@ export function commandOf(root: ToolRoot, path: string): [string, string[]] {
 
 /** Folders that hold the root's shared libraries. */
 export function libraryPath(root: ToolRoot): string[] {
-  return ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"]
+  const triple = root.architecture === "amd64" ? "x86_64-linux-gnu" : "aarch64-linux-gnu";
+  return [`usr/lib/${triple}`, `lib/${triple}`, `usr/lib/${triple}/pulseaudio`]
     .map((one) => join(root.folder, one))
     .filter((one) => existsSync(one));
 }

@@ -1,10 +1,11 @@
 /**
  * Topology: one virtual machine whose PCI hierarchy the real kernel is asked to group.
  *
- * Vocabulary: `rp` root port, `up` upstream port, `dp` downstream port of a switch. The helpers below
- * spell QEMU's `-device` arguments; they exist so that a topology reads as a hierarchy.
+ * Vocabulary: `rp` root port, `up` upstream port, `dp` downstream port of a switch. The helpers
+ * below spell QEMU's `-device` arguments; they exist so that a topology reads as a hierarchy.
  */
 import type { KernelName } from "./kernel-source.js";
+import { type Platform, type PlatformName, platforms } from "./platform.js";
 
 /** What the guest does between boot and capture. Devices are written `dddd:bb:dd.f`. */
 export interface GuestActions {
@@ -23,6 +24,8 @@ export interface Topology {
   readonly name: string;
   /** One sentence: what the machine is and what its groups show. */
   readonly shows: string;
+  /** Kind of machine; default "pc". */
+  readonly platform?: PlatformName;
   /** Kernels to boot it under. */
   readonly kernels: readonly KernelName[];
   /** Kernel options that select the IOMMU; console and speed options are added. */
@@ -36,14 +39,10 @@ export interface Topology {
 
 export const defaultLspci = "-vvv -nn";
 
-/** Options that make an emulated boot quick and silent; none of them touches PCI or the IOMMU. */
-export const commonCmdline: readonly string[] = [
-  "console=ttyS0",
-  "nokaslr",
-  "mitigations=off",
-  "tsc=reliable",
-  "no_timer_check",
-];
+/** The platform of a topology. */
+export function platformOf(topology: Topology): Platform {
+  return platforms[topology.platform ?? "pc"];
+}
 
 export const intelIommu = "-device intel-iommu";
 export const intelOn: readonly string[] = ["intel_iommu=on"];
@@ -53,7 +52,8 @@ export const allKernels: readonly KernelName[] = ["6.1", "6.12", "7.2"];
 export function rootPort(id: string, addr: string, more = "", bus = "pcie.0"): string {
   const multi = /\.0$/.test(addr) ? ",multifunction=on" : "";
   const slot = slotOf(id);
-  return `-device pcie-root-port,id=${id},bus=${bus},chassis=${slot},slot=${slot},addr=${addr}${multi}${more}`;
+  const place = `bus=${bus},chassis=${slot},slot=${slot},addr=${addr}`;
+  return `-device pcie-root-port,id=${id},${place}${multi}${more}`;
 }
 
 /** A root port whose ACS capability is switched off. */
@@ -69,7 +69,8 @@ export function upstream(id: string, bus: string): string {
 /** A downstream port of a switch at device number `device`; TI XIO3130, which has no ACS. */
 export function downstream(id: string, bus: string, device: number): string {
   const slot = slotOf(id);
-  return `-device xio3130-downstream,id=${id},bus=${bus},chassis=${slot},slot=${slot},addr=${device.toString(16)}`;
+  const place = `bus=${bus},chassis=${slot},slot=${slot},addr=${device.toString(16)}`;
+  return `-device xio3130-downstream,id=${id},${place}`;
 }
 
 /** Any endpoint or bridge: `model` with its own options, on `bus`. */

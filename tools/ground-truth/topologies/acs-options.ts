@@ -28,6 +28,5 @@ export const acsOptionTopologies: readonly Topology[] = [
     shows: "pci=config_acs= leaves 03.1 without redirect and 01.0 without upstream forwarding.",
     cmdline: [...intelOn, "pci=config_acs=0010001@0000:00:03.1;00x1101@0000:00:01.0"],
     qemu: machine,
-    lspci: "-vvv -nn -xxxx",
   },
 ];

@@ -50,7 +50,8 @@ export const iommuTopologies: readonly Topology[] = [
     name: "virtio-iommu",
     kernels: ["6.12", "7.2"],
     shows:
-      "virtio-iommu loaded as a module (VIOT table), pci-stub on each function without a driver. The IOMMU's own function has no group.",
+      "virtio-iommu loaded as a module (VIOT table), pci-stub on each function without a driver. " +
+      "The IOMMU's own function has no group.",
     cmdline: [],
     qemu: virtioMachine,
     guest: { modules: ["virtio_pci", "virtio-iommu"], stub: true },

@@ -21,7 +21,7 @@ export const sriovTopologies: readonly Topology[] = [
     shows: "Intel 82576 with four virtual functions below a port with ACS: all alone.",
     qemu: [intelIommu, rootPort("rp1", "1"), device("igb", "rp1")],
     guest: fourVfs,
-    lspci: "-vvv -nn -xxxx",
+    lspci: "-vvv -nn -xxx",
   },
   {
     ...base,
@@ -30,7 +30,7 @@ export const sriovTopologies: readonly Topology[] = [
     shows: "The same below a port without ACS: port, physical and virtual functions are one group.",
     qemu: [intelIommu, rootPortWithoutAcs("rp1", "1"), device("igb", "rp1")],
     guest: fourVfs,
-    lspci: "-vvvxxxx",
+    lspci: "-vvvxxx",
   },
   {
     ...base,

@@ -19,7 +19,8 @@ export const switchTopologies: readonly Topology[] = [
     name: "switch-without-acs",
     kernels: allKernels,
     shows:
-      "A switch without ACS below a port with ACS: Linux gives each downstream port and its endpoint a group of their own, although the switch must route between them.",
+      "A switch without ACS below a port with ACS: Linux gives each downstream port and its " +
+      "endpoint a group of their own, although the switch must route between them.",
     qemu: [
       intelIommu,
       rootPort("rp1", "1"),
@@ -31,7 +32,7 @@ export const switchTopologies: readonly Topology[] = [
       nvme("a", "d1"),
       device("qemu-xhci", "d2"),
     ],
-    lspci: "-vvvxxxx",
+    lspci: "-vvvxxx",
   },
   {
     ...base,
@@ -104,6 +105,5 @@ export const switchTopologies: readonly Topology[] = [
       "-device cxl-type3,bus=cd0,volatile-memdev=c0,id=ct0,sn=2",
       "-device cxl-type3,bus=cd1,volatile-memdev=c1,id=ct1,sn=3",
     ],
-    lspci: "-vvv -nn -xxxx",
   },
 ];
