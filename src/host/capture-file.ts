@@ -115,6 +115,7 @@ const functionJson = object<FunctionJson>({
   ids: may(ids),
   idsFrom: need(oneOf("numeric", "hex", "name", "ambiguous-name", "none")),
   bars: may(list(bar)),
+  vfBars: may(list(bar)),
   candidates: may(
     list(object<{ vendor: number; device: number }>({ vendor: need(u16), device: need(u16) })),
   ),

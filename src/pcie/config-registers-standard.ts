@@ -59,6 +59,21 @@ export function msiRules(context: RegisterContext, at: number): RegisterRule[] {
   return rules;
 }
 
+/** Function-level reset of conventional functions (Advanced Features ECN); the bit reads zero. */
+export function advancedFeaturesRules(context: RegisterContext, at: number): RegisterRule[] {
+  const FLR = 2;
+  if ((context.config.u8(at + 3) & FLR) === 0) return [];
+  return [
+    {
+      offset: at + 4,
+      width: 1,
+      rw: 1,
+      settle: (_old, next) => next & ~1,
+      effect: (_old, next) => ((next & 1) !== 0 ? "function-level-reset" : undefined),
+    },
+  ];
+}
+
 /** Enable and Function Mask; the table itself is in memory. */
 export function msiXRules(at: number): RegisterRule[] {
   return [{ offset: at + 2, width: 2, rw: 0xc000 }];

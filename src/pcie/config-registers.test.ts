@@ -6,6 +6,7 @@ import { sampleFabrics } from "../../test/support/random-fabric.js";
 import { makeBdf } from "../units/index.js";
 import {
   type BarHint,
+  buildFabric,
   CapabilityId,
   ConfigRegisters,
   ConfigSpace,
@@ -271,6 +272,16 @@ test("power states that are not implemented are not entered; leaving D3hot may r
   assert.equal(kept.read(0x04, 2), 4);
 });
 
+test("a conventional function is reset through its Advanced Features", () => {
+  const registers = withStandard([0x13, 0, 6, 3, 0, 0]);
+  registers.write(0x04, 2, 4);
+  assert.deepEqual(registers.write(0x44, 1, 1), ["function-level-reset"]);
+  assert.equal(registers.read(0x44, 1), 0);
+  assert.equal(registers.read(0x04, 2), 0);
+  const without = withStandard([0x13, 0, 6, 1, 0, 0]);
+  assert.deepEqual(without.write(0x44, 1, 1), []);
+});
+
 test("MSI: no more vectors than it can send, masks for those it has", () => {
   // 64-bit, maskable, 4 vectors.
   const registers = withStandard([5, 0, 0x84, 0x01]);
@@ -395,6 +406,18 @@ test("a dword write without side effects equals its four byte writes", () => {
     ),
     { seed: SEED, numRuns: 300 },
   );
+});
+
+test("registers of a function know its sizes and whether it is virtual", () => {
+  const specs = sampleFabrics(SEED, 30).flat();
+  const { functions } = buildFabric({ functions: specs.map(describeFunction) });
+  for (const fn of functions) {
+    const registers = ConfigRegisters.of(fn);
+    assert.deepEqual(registers.unsized, []);
+    assert.equal(registers.writableMask(0x04, 2) === 0x0004, fn.isVirtual);
+    const kept = registers.snapshot().bytes;
+    assert.deepEqual(kept, fn.config.bytes.subarray(0, kept.length));
+  }
 });
 
 test("garbage bytes make registers that answer", () => {

@@ -31,8 +31,14 @@ import {
   type RegisterRule,
 } from "./config-registers-rule.js";
 import { resizableBarRules, srIovRules } from "./config-registers-sriov.js";
-import { msiRules, msiXRules, powerRules } from "./config-registers-standard.js";
+import {
+  advancedFeaturesRules,
+  msiRules,
+  msiXRules,
+  powerRules,
+} from "./config-registers-standard.js";
 import type { ConfigSpace } from "./config-space.js";
+import type { PciFunction } from "./function.js";
 
 export type AccessLength = 1 | 2 | 4;
 
@@ -71,6 +77,12 @@ export class ConfigRegisters implements RegisterBytes {
     this.unsized = unsizedBars(context);
     const resize = (index: number, size: bigint) => this.#resize(index, size);
     this.#rules = new CompiledRules(rulesOf(context, resize), config.extent);
+  }
+
+  /** Registers of a function as captured or described. */
+  static of(fn: PciFunction): ConfigRegisters {
+    const { bars, vfBars } = fn.description;
+    return new ConfigRegisters(fn.config, { bars, vfBars, virtual: fn.isVirtual });
   }
 
   /** Little-endian; zero beyond the extent. @throws RangeError for an offset outside 4 KiB. */
@@ -243,6 +255,8 @@ function standardRules(context: RegisterContext, id: number, at: number): Regist
       return msiRules(context, at);
     case CapabilityId.MsiX:
       return msiXRules(at);
+    case CapabilityId.AdvancedFeatures:
+      return advancedFeaturesRules(context, at);
     case CapabilityId.PciExpress:
       return expressRules(context, at);
     default:

@@ -127,8 +127,10 @@ test("a capability without a reader has a name", () => {
   const bytes = new Uint8Array(256);
   bytes.set([0x10], 6);
   bytes[0x34] = 0x40;
-  bytes.set([0x42, 0], 0x40);
-  const [entry] = listCapabilityEntries(ConfigSpace.fromDump(bytes));
+  bytes.set([0x42, 0x50], 0x40);
+  bytes.set([0x03, 0], 0x50);
+  const [entry, vpd] = listCapabilityEntries(ConfigSpace.fromDump(bytes));
   assert.equal(entry?.implemented, false);
-  assert.equal(entry?.name, "unimplemented capability 0x42");
+  assert.equal(vpd?.name, "Vital Product Data");
+  assert.equal(entry?.name, "capability 0x42");
 });

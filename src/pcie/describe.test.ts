@@ -56,6 +56,7 @@ test("VF BARs are read from the PF, each VF one size further on", () => {
   );
   assert.ok(fn.sriov);
   assert.deepEqual(readVfBars(fn.config, fn.sriov.offset, [{ index: 0, size }]), vfBars);
+  assert.deepEqual(fn.vfBars, vfBars);
 });
 
 test("a BAR that the header does not have is refused", () => {

@@ -105,6 +105,7 @@ export function describeFunction(spec: FunctionSpec): FunctionDescription {
     bdf: spec.bdf,
     config: out.buildComplete(4096),
     bars: spec.bars?.map(hint),
+    vfBars: spec.sriov?.vfBars?.map(hint),
     physfn: spec.physfn,
     driver: spec.driver,
     externalFacing: spec.externalFacing,

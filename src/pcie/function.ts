@@ -35,7 +35,7 @@ import {
   findStandard,
   readCapabilities,
 } from "./capability/list.js";
-import { readSrIov, type SrIovFacts } from "./capability/sriov.js";
+import { readSrIov, readVfBars, type SrIovFacts } from "./capability/sriov.js";
 import type { ConfigSpace } from "./config-space.js";
 
 export interface FunctionIds {
@@ -60,6 +60,8 @@ export interface FunctionDescription {
   /** Overrides what the bytes say (a VF shows ffff:ffff there), or fills it in. */
   readonly ids?: { readonly [K in keyof FunctionIds]?: number | undefined } | undefined;
   readonly bars?: readonly BarHint[] | undefined;
+  /** A PF's VF BARs: VF 0's addresses, and the size of one VF. */
+  readonly vfBars?: readonly BarHint[] | undefined;
   /** Without numeric ids: every id the captured name may stand for. */
   readonly candidates?: readonly { readonly vendor: number; readonly device: number }[] | undefined;
   /** The physical function, when the capture names it (sysfs `physfn`). */
@@ -187,6 +189,12 @@ export class PciFunction {
   get bars(): readonly Bar[] | undefined {
     this.#bars ??= readBars(this.config, this.headerType, this.description.bars);
     return this.#bars;
+  }
+
+  /** VF 0's BARs; VF n is n sizes further on. Undefined for functions without SR-IOV. */
+  get vfBars(): readonly Bar[] | undefined {
+    if (!this.sriov) return undefined;
+    return readVfBars(this.config, this.sriov.offset, this.description.vfBars);
   }
 
   /** Undefined for functions that are not type 1 bridges. */

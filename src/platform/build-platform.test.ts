@@ -114,6 +114,23 @@ test("kernel, command line and rules are handed on; no IOMMU is known to be none
   assert.deepEqual(built.functions, []);
 });
 
+test("functions of a VMD domain name their owner", () => {
+  const read = (vmd: string) =>
+    readPlatform({
+      schema: "ioasis/platform/1",
+      roots: [
+        { devices: [{ kind: "integrated-endpoint", name: "owner", id: "8086:28c0" }] },
+        { segment: "0x10000", vmd, devices: [{ kind: "root-port" }] },
+      ],
+    });
+  const { functions } = buildPlatform(read("owner"));
+  assert.deepEqual(
+    functions.map((f) => f.behindVmd),
+    [undefined, functions[0]?.bdf],
+  );
+  assert.throws(() => read("nobody"), /roots\[1\]\.vmd: no device is named "nobody"/);
+});
+
 test("two PFs of one card do not share VF numbers", () => {
   const pf = (at: string) => ({ kind: "endpoint", at, sriov: { vfs: 4, total: 4 } });
   const { functions } = buildPlatform(

@@ -1,7 +1,7 @@
 /** A platform description becomes the functions of a host and what is known of it besides. */
 import type { HostFacts, RuleSet } from "../isolation/index.js";
 import { describeFunction, type FunctionDescription } from "../pcie/index.js";
-import type { Bdf } from "../units/index.js";
+import { type Bdf, segmentOf } from "../units/index.js";
 import { firmwareTables } from "./firmware-tables.js";
 import { layOut } from "./layout.js";
 import { Problems } from "./platform-error.js";
@@ -31,9 +31,18 @@ export function buildPlatform(platform: PlatformDescription): BuiltPlatform {
   for (const { spec, plan } of layout.functions) {
     if (plan.handle !== undefined && spec.physfn === undefined) names.set(plan.handle, spec.bdf);
   }
+  const owners = new Map<number, Bdf>();
+  for (const { vmd, segment } of roots) {
+    const owner = vmd === undefined ? undefined : names.get(vmd);
+    if (owner !== undefined) owners.set(segment, owner);
+  }
   const { kernel, architecture, commandLine, firmware, rules } = node.host ?? {};
   return {
-    functions: layout.functions.map((f) => describeFunction(f.spec)),
+    functions: layout.functions.map(({ spec }) => {
+      const owner = owners.get(segmentOf(spec.bdf));
+      const description = describeFunction(spec);
+      return owner === undefined ? description : { ...description, behindVmd: owner };
+    }),
     facts: {
       kernel,
       architecture,

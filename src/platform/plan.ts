@@ -69,6 +69,8 @@ export interface PlannedRoot {
   readonly segment: number;
   /** Bus number; automatic: the next free one of the segment. */
   readonly bus?: number | undefined;
+  /** Handle of the VMD function whose domain this is. */
+  readonly vmd?: string | undefined;
   readonly functions: readonly PlannedFunction[];
   readonly origin?: InputPath | undefined;
 }

@@ -207,7 +207,7 @@ const root = record(
       { max: 256 },
     ),
   },
-  { segment, bus, name },
+  { segment, bus, name, vmd: name },
 );
 
 export const platformShape = record(

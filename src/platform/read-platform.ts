@@ -35,6 +35,7 @@ export function readPlatform(value: unknown, lines: LineMap = noLines()): Platfo
   if (node === undefined) throw new Error("a shape reported nothing and read nothing");
   const reader = new Reader(problems);
   const roots = node.roots.map((root, i) => reader.root(root, ["roots", i]));
+  reader.vmd(roots);
   reader.iommu(node.iommu);
   problems.throwIfAny();
   return { node, lines, roots };
@@ -52,6 +53,7 @@ class Reader {
     return {
       segment: Number(node.segment ?? 0),
       bus: node.bus === undefined ? undefined : Number(node.bus),
+      vmd: node.vmd,
       functions: this.#bus(node.devices, "root", [...path, "devices"]),
       origin: path,
     };
@@ -123,6 +125,17 @@ class Reader {
     this.#names.add(name);
   }
 
+  /** Segments of volume management devices name their owner, in another segment. */
+  vmd(roots: readonly PlannedRoot[]): void {
+    roots.forEach(({ vmd, segment }, i) => {
+      if (vmd === undefined) return;
+      const owner = roots.find((root) => contains(root.functions, vmd));
+      if (owner !== undefined && owner.segment !== segment) return;
+      const problem = owner === undefined ? `no device is named "${vmd}"` : "owns itself";
+      this.#problems.add(["roots", i, "vmd"], problem, "the name of a device in another segment");
+    });
+  }
+
   iommu(node: IommuNode | undefined): void {
     if (node === undefined) return;
     const known = (name: string, path: InputPath) => {
@@ -161,6 +174,10 @@ class Reader {
       this.#problems.add(["iommu", "covers"], "without an IOMMU nothing is covered", "no field");
     }
   }
+}
+
+function contains(functions: readonly PlannedFunction[], handle: string): boolean {
+  return functions.some((fn) => fn.handle === handle || contains(fn.below ?? [], handle));
 }
 
 /** `1c.3` */

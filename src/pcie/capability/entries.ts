@@ -6,6 +6,7 @@
  */
 import type { ConfigSpace } from "../config-space.js";
 import { CapabilityId, ExtendedCapabilityId } from "./list.js";
+import { EXTENDED_WITHOUT_READER, STANDARD_WITHOUT_READER } from "./names.js";
 
 export interface CapabilityEntry {
   readonly extended: boolean;
@@ -33,8 +34,9 @@ export class UnimplementedCapability implements CapabilityEntry {
   }
 
   get name(): string {
+    const known = (this.extended ? EXTENDED_WITHOUT_READER : STANDARD_WITHOUT_READER)[this.id];
     const kind = this.extended ? "extended capability" : "capability";
-    return `unimplemented ${kind} 0x${this.id.toString(16)}`;
+    return known ?? `${kind} 0x${this.id.toString(16)}`;
   }
 }
 

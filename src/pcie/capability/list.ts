@@ -7,6 +7,7 @@ export const CapabilityId = {
   PciBridgeSubsystem: 0x0d,
   PciExpress: 0x10,
   MsiX: 0x11,
+  AdvancedFeatures: 0x13,
   EnhancedAllocation: 0x14,
 } as const;
 
