@@ -27,8 +27,7 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
     e.bits === undefined || e.bits.length === 0
       ? `${call(e.at)} has ACS with every bit that isolation needs on or built in.`
       : `${call(e.at)} has ACS with ${bitList(e.bits)} on or built in.`,
-  "acs-unknown": (e, call) =>
-    `The capture does not show the ACS capability of ${call(e.at)}: captured without root?`,
+  "acs-unknown": (e, call) => `The capture does not show the ACS capability of ${call(e.at)}.`,
   "acs-not-needed": (e, call) =>
     `${call(e.at)} is a single-function device: it needs no ACS of its own.`,
   "not-pci-express": (e, call) =>

@@ -3,6 +3,7 @@ import type { Enlargement, Partition } from "../../isolation/index.js";
 import { type Bdf, formatBdf } from "../../units/index.js";
 import {
   type Agreement,
+  type Difference,
   describeDevice,
   distinctEvidence,
   membersOf,
@@ -11,7 +12,7 @@ import {
 import type { AnalysisInput } from "../analysis-input.js";
 import type { Output } from "../output.js";
 import { drawCautions, drawHeading } from "./heading.js";
-import { fit, MAX_COLUMNS, wrap } from "./text.js";
+import { fit, labelled, MAX_COLUMNS, wrap } from "./text.js";
 
 const REASONS_PER_GROUP = 2;
 
@@ -148,14 +149,46 @@ function drawAgreement(out: Output, input: AnalysisInput, agreement: Agreement |
       `Computed and recorded groups ${verdict}: ${same} of ${compared} devices (${recorded.from}).`,
     ),
   );
-  for (const difference of different.slice(0, 10)) {
-    out.line(wrap(`- computed: ${listOf(difference.computed)}`, 14, 2));
-    out.line(wrap(`recorded: ${listOf(difference.recorded)}`, 14, 4));
-    for (const sentence of sentences(input.analysis, difference.because).slice(0, 3)) {
-      out.line(out.paint.dim(wrap(`└ ${sentence}`, 6, 4)));
+  const clusters = clusterDifferences(different);
+  for (const cluster of clusters.slice(0, CLUSTERS_SHOWN)) drawCluster(out, input, cluster);
+  if (clusters.length > CLUSTERS_SHOWN)
+    out.line(`  … and ${clusters.length - CLUSTERS_SHOWN} more`);
+}
+
+const CLUSTERS_SHOWN = 10;
+const CLUSTER_REASONS = 3;
+
+/** Differences that share a computed or a recorded group are one story. */
+function clusterDifferences(different: readonly Difference[]): Difference[][] {
+  const clusters: Difference[][] = [];
+  const homeOf = new Map<Bdf, Difference[]>();
+  for (const difference of different) {
+    const devices = [...difference.computed, ...difference.recorded];
+    const homes = new Set(devices.map((d) => homeOf.get(d)).filter((home) => home !== undefined));
+    const [first = [], ...others] = homes;
+    if (homes.size === 0) clusters.push(first);
+    for (const other of others) {
+      first.push(...other);
+      clusters.splice(clusters.indexOf(other), 1);
     }
+    first.push(difference);
+    for (const d of first.flatMap((one) => [...one.computed, ...one.recorded]))
+      homeOf.set(d, first);
   }
-  if (different.length > 10) out.line(`  … and ${different.length - 10} more`);
+  return clusters;
+}
+
+function drawCluster(out: Output, input: AnalysisInput, cluster: readonly Difference[]): void {
+  const show = (groups: readonly (readonly Bdf[])[]): string =>
+    [...new Set(groups.map(listOf))].join(" | ");
+  out.line(labelled("  - computed:", 14, show(cluster.map((d) => d.computed))));
+  out.line(labelled("    recorded:", 14, show(cluster.map((d) => d.recorded))));
+  const because = distinctEvidence(cluster.flatMap((d) => d.because));
+  const all = sentences(input.analysis, because);
+  for (const sentence of all.slice(0, CLUSTER_REASONS)) {
+    out.line(out.paint.dim(wrap(`└ ${sentence}`, 6, 4)));
+  }
+  if (all.length > CLUSTER_REASONS) out.line(out.paint.dim("    └ …"));
 }
 
 function listOf(devices: readonly Bdf[]): string {

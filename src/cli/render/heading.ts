@@ -23,6 +23,13 @@ export function drawHeading(out: Output, input: AnalysisInput): void {
   const strict = analysis.strict ? ", strict" : "";
   const why = resolved.why === undefined ? "" : ` (${resolved.why})`;
   out.line(wrap(`rules ${analysis.rules}${strict}${why}`, 2));
+  const bare = capture.functions.filter((fn) => fn.config.extent === 0).length;
+  if (bare * 2 > capture.functions.length) {
+    const text =
+      "! This capture names devices but shows no configuration space: bridges and ACS are not known, so the " +
+      "groups below are guesses by slot. sudo lspci -vvvnnxxxx shows what is needed.";
+    out.line(out.paint.yellow(wrap(text, 2)));
+  }
   out.line();
 }
 

@@ -33,7 +33,8 @@ export async function readTar(
   file: string,
   sink: TarSink,
 ): Promise<void> {
-  const { extract } = await import("tar-stream");
+  const { default: tar } = await import("tar-stream");
+  const { extract } = tar;
   const tar = extract();
   const source = Readable.from(chunks);
   source.on("error", (error) => tar.destroy(error));
