@@ -1,6 +1,7 @@
 /**
- * Makes the published JSON Schemas of the command line's output (schemas/*.schema.json) from one description,
- * so that the list of evidence kinds cannot drift from the code. `--check` compares instead of writing.
+ * Makes the published JSON Schemas of the command line's output (schemas/*.schema.json) from one
+ * description, so that the list of evidence kinds cannot drift from the code. `--check` compares
+ * instead of writing.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { EVIDENCE_KINDS } from "../src/isolation/index.js";

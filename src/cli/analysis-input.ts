@@ -4,7 +4,7 @@ import { loadCapture } from "../host/io/index.js";
 import { type Analysis, analyse, type RuleSet } from "../isolation/index.js";
 import { buildFabric, type Fabric } from "../pcie/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../units/index.js";
-import type { CommonOptions } from "./main.js";
+import type { CommonOptions } from "./options.js";
 import { type Output, UsageError } from "./output.js";
 import { type ResolvedRules, resolveRules } from "./rules.js";
 
@@ -59,7 +59,9 @@ function nearestDevices(fabric: Fabric, bdf: Bdf): string {
   return near.length === 0 ? "" : `; near it: ${near.join(", ")}`;
 }
 
-/** A line on the terminal when reading takes longer than a third of a second; removed afterwards. */
+/**
+ * A line on the terminal when reading takes longer than a third of a second; removed afterwards.
+ */
 function startProgress(out: Output, sources: readonly string[]): () => void {
   if (!out.interactive) return () => {};
   const what = sources.length === 0 ? "this host" : sources.join(", ");

@@ -3,28 +3,16 @@
  */
 import { Command, CommanderError, Option } from "commander";
 import { InputError, parseBdf } from "../units/index.js";
+import type { CommonOptions, Run } from "./options.js";
 import { type ExitCode, type Output, UsageError } from "./output.js";
 import { makePaint } from "./render/text.js";
 import { parseRules, RULE_CHOICES, type RuleChoice } from "./rules.js";
 import { VERSION } from "./version.js";
 
-export interface CommonOptions {
-  readonly from?: readonly string[];
-  readonly rules: RuleChoice;
-  readonly strict?: boolean;
-  readonly check?: boolean;
-  readonly json?: boolean;
-  /** capture only. */
-  readonly redact?: boolean;
-  readonly shell?: boolean;
-}
-
-type Run = (out: Output, args: readonly string[], options: CommonOptions) => Promise<ExitCode>;
-
 const SOURCE_HELP = `
 Sources (--from, may be repeated; default: this host's /sys):
   a file, a directory or a tar archive (plain, gz, xz, bz2); - is standard input.
-  Recognised by content: lspci -vvv (also mangled by mail), -xxxx hex, lspci -t, dmesg, group listings,
+  Recognised by content: lspci -vvv (also mangled by mail), -xxxx hex, lspci -t, dmesg, group lists,
   DMAR/IVRS/IORT/VIOT tables, sysfs trees, support bundles, and files made by ioasis capture.`;
 
 const EXAMPLES: Readonly<Record<string, string>> = {
@@ -32,7 +20,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
 Examples:
   ioasis groups                              groups of this host
   ioasis groups --from lspci.txt             of a host whose sudo lspci -vvvnn somebody mailed
-  ioasis groups --from bundle.tar.xz --check exit 1 when the kernel's groups differ from the computed
+  ioasis groups --from bundle.tar.xz --check exit 1 when computed and recorded differ
   ioasis groups --rules all                  what other kernels would do, side by side
   sudo lspci -vvvnn | ioasis groups --from - --json`,
   devices: `
@@ -63,7 +51,7 @@ export async function main(argv: readonly string[]): Promise<ExitCode> {
   const out = standardOutput();
   let code: ExitCode = 0;
   const program = makeProgram(async (run, args, options) => {
-    code = await run(out, args, options);
+    code = await run(out, args, options, program);
   });
   try {
     await program.parseAsync(argv, { from: "user" });
@@ -193,7 +181,9 @@ function addAnalysisOptions(command: Command): void {
     .option("--json", "JSON with a published schema (schemas/)");
 }
 
-/** `--from` takes several sources, so devices written after it end up there: an address is a device. */
+/**
+ * `--from` takes several sources, so devices written after it end up there: an address is a device.
+ */
 function separateDevices(from: readonly string[]): { devices: string[]; sources: string[] } {
   const isDevice = (text: string): boolean => parseBdf(text) !== undefined;
   return { devices: from.filter(isDevice), sources: from.filter((text) => !isDevice(text)) };

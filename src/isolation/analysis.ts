@@ -1,8 +1,8 @@
 /**
  * One host under one rule set: the call behind every command.
  *
- * Nothing is computed before it is asked for, and nothing twice: groups without reports cost no eligibility,
- * Linux rules alone cost no P2P graph. Recorded groups are no input anywhere.
+ * Nothing is computed before it is asked for, and nothing twice: groups without reports cost no
+ * eligibility, Linux rules alone cost no P2P graph. Recorded groups are no input anywhere.
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
@@ -251,8 +251,8 @@ function quirkAnswer(
 }
 
 /**
- * ACS bits in effect where registers do not say: a quirk vouches for the function, or the capture names its ACS
- * capability without bits and the kernel's default has set them.
+ * ACS bits in effect where registers do not say: a quirk vouches for the function, or the capture
+ * names its ACS capability without bits and the kernel's default has set them.
  */
 function effectiveAcs(fn: PciFunction, judge: AcsJudge) {
   const verdict = judge.verdict(fn);

@@ -1,9 +1,10 @@
 /**
- * A transaction for an edge: a function on the source's side, an address on the target's side, and the route of a
- * read from the one to the other, taken from the same routing that data paths use.
+ * A transaction for an edge: a function on the source's side, an address on the target's side, and
+ * the route of a read from the one to the other, taken from the same routing that data paths use.
  *
- * What an edge claims is reachable may not be shown: everything below the target may be unassigned, or the only
- * function below the source may be the target itself. Then there is no proof, which is no disproof.
+ * What an edge claims is reachable may not be shown: everything below the target may be unassigned,
+ * or the only function below the source may be the target itself. Then there is no proof, which is
+ * no disproof.
  */
 import {
   type Fabric,
@@ -45,7 +46,10 @@ export class EdgeProver {
     return undefined;
   }
 
-  /** The route of a read of `from` at an address of `to`, when it gets there without the translation agent. */
+  /**
+   * The route of a read of `from` at an address of `to`, when it gets there without the translation
+   * agent.
+   */
   between(from: PciFunction, to: PciFunction): TransactionProof | undefined {
     for (const reach of reachesOf(this.#graph, from)) {
       const first = reach.windows[0]?.first;

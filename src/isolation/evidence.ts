@@ -89,7 +89,6 @@ export const EVIDENCE_KINDS = {
   "peers-isolated": "nothing on the way lets it meet the other device without the IOMMU",
   "linux-does-not-ask":
     "lets requests through to a port in another slot, which the Linux rules never ask about",
-  "probe-order": "the kernel grouped it before a bridge above it was known",
 } as const;
 
 export type EvidenceKind = keyof typeof EVIDENCE_KINDS;

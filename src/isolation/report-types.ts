@@ -1,7 +1,9 @@
 /**
- * Shape of what is said about one device, and of a whole analysis. `analyse` makes them; `view/` draws them.
+ * Shape of what is said about one device, and of a whole analysis. `analyse` makes them; `view/`
+ * draws them.
  *
- * Every answer carries the evidence for it. Values are `true`, `false` or `null` = the capture cannot tell.
+ * Every answer carries the evidence for it. Values are `true`, `false` or `null` = the capture
+ * cannot tell.
  */
 import type { Fabric, FunctionIds, PciFunction, Route } from "../pcie/index.js";
 import type { Bdf, Rid, Span } from "../units/index.js";
@@ -28,7 +30,10 @@ export interface RequesterIdSet {
   readonly unknown: readonly Evidence[];
 }
 
-/** Functions that the IOMMU cannot tell apart. A partition of all functions; most sets have one member. */
+/**
+ * Functions that the IOMMU cannot tell apart. A partition of all functions; most sets have one
+ * member.
+ */
 export interface AliasSets {
   /** Each sorted by address; ordered by lowest member. The index is the set's number. */
   readonly sets: readonly (readonly Bdf[])[];
@@ -49,7 +54,10 @@ export interface Enlargement {
   readonly because: readonly Evidence[];
 }
 
-/** A request of one function to an address of another, and its route: it never meets the translation agent. */
+/**
+ * A request of one function to an address of another, and its route: it never meets the translation
+ * agent.
+ */
 export interface TransactionProof {
   readonly from: PciFunction;
   readonly to: PciFunction;
@@ -73,15 +81,18 @@ export interface MustShare {
 export interface Eligibility {
   /** Every condition that is known holds / one fails / one is not known and none fails. */
   readonly ok: boolean | null;
-  /** PASID bits that can be used, 1 to 20; PASID and SVA only, absent when not known or not eligible. */
+  /**
+   * PASID bits that can be used, 1 to 20; PASID and SVA only, absent when not known or not
+   * eligible.
+   */
   readonly width?: number | undefined;
   /** Every failed condition and where; then what is not known; when ok, what makes it so. */
   readonly because: readonly Evidence[];
 }
 
 /**
- * Whether the group can be given to a user: no function of it is bound to a kernel driver that does DMA, and
- * firmware holds no memory of it that the kernel must keep mapped.
+ * Whether the group can be given to a user: no function of it is bound to a kernel driver that does
+ * DMA, and firmware holds no memory of it that the kernel must keep mapped.
  */
 export interface Viability {
   readonly ok: boolean | null;
@@ -125,7 +136,10 @@ export interface Reach {
   readonly unknown: boolean;
 }
 
-/** Everything about one function. `reaches`, `mustShare.with` and `viability` are computed when read. */
+/**
+ * Everything about one function. `reaches`, `mustShare.with` and `viability` are computed when
+ * read.
+ */
 export interface DeviceReport {
   readonly device: Bdf;
   readonly ids: FunctionIds;
@@ -170,7 +184,10 @@ export interface Analysis {
   readonly facts: HostFacts;
   readonly rules: RuleSet;
   readonly strict: boolean;
-  /** The Linux rules that answer questions about the kernel: `rules`, or linux-7.2 for device-centric. */
+  /**
+   * The Linux rules that answer questions about the kernel: `rules`, or linux-7.2 for
+   * device-centric.
+   */
   readonly linuxRules: LinuxRuleSet;
   /** Groups, verdicts and scope under `linuxRules`. */
   readonly linux: LinuxGrouping;
@@ -189,7 +206,10 @@ export interface Analysis {
   partitionUnder(rules: RuleSet): Partition;
   linuxUnder(rules: LinuxRuleSet): LinuxGrouping;
   requesterIds(device: Bdf): RequesterIdSet | undefined;
-  /** A transaction that shows a join of the device-centric groups; undefined where none can be shown. */
+  /**
+   * A transaction that shows a join of the device-centric groups; undefined where none can be
+   * shown.
+   */
   proofOf(join: Join): EdgeProof | undefined;
   /** The same between two functions, when a certain path leads from one to the other. */
   proofBetween(from: Bdf, to: Bdf): TransactionProof | undefined;

@@ -7,10 +7,13 @@ type Advice = (e: Evidence, call: CallDevice) => string;
 
 const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
   "acs-capability-missing": (e, call) =>
-    `Only other hardware or firmware gives ${call(e.at)} an ACS capability; some boards have a firmware ` +
-    "setting for it. The ACS override patch makes Linux ignore the fact, it does not stop the traffic.",
+    `Only other hardware or firmware gives ${call(e.at)} an ACS capability; some boards have a ` +
+    "firmware " +
+    "setting for it. The ACS override patch makes Linux ignore the fact, it does not stop the " +
+    "traffic.",
   "acs-bits-off": (e, call) =>
-    `Switching ${bitList(e.bits)} on at ${call(e.at)}: remove disable_acs_redir or config_acs for it from the ` +
+    `Switching ${bitList(e.bits)} on at ${call(e.at)}: remove disable_acs_redir or config_acs ` +
+    "for it from the " +
     `kernel command line, or (6.12 and later) pci=config_acs=xx111x1@${formatBdf(e.at)}.`,
   "acs-unknown": () =>
     "A capture made as root shows it: sudo lspci -vvvnnxxxx, or sudo ioasis capture.",
@@ -24,10 +27,13 @@ const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
   "alias-bridge": () => "Moving one of the devices to a slot that is not behind this bridge.",
   "alias-vmd": () => "Switching volume management (VMD, RST) off in the firmware setup.",
   "switch-routes-peer": (e, call) =>
-    `Moving one of the devices to a slot that is not below this switch, or a switch whose ports have ACS with ` +
-    `P2P Request Redirect. As long as one owner has both sides of ${call(e.at)}, the path is harmless to others.`,
+    "Moving one of the devices to a slot that is not below this switch, or a switch whose " +
+    "ports have ACS with " +
+    `P2P Request Redirect. As long as one owner has both sides of ${call(e.at)}, the path is ` +
+    "harmless to others.",
   "root-complex-routes-peer": () =>
-    "The platform vendor knows whether this root complex routes between its ports; ACS at the port settles it.",
+    "The platform vendor knows whether this root complex routes between its ports; ACS at the " +
+    "port settles it.",
   "path-acs-off": (e, call) =>
     `Switching ${bitList(e.bits)} on at ${call(e.at)}, or a slot whose path has them.`,
   "iommu-inactive": () =>

@@ -8,7 +8,8 @@ export function checkText(check: IommuCheck): string {
     case "table":
       if (state === "good") return `The firmware has a table of IOMMUs (${detail}).`;
       return detail === undefined
-        ? "No DMAR, IVRS, IORT or VIOT table was captured. Reading it needs root; if there is none, " +
+        ? "No DMAR, IVRS, IORT or VIOT table was captured. Reading it needs root; if there is " +
+            "none, " +
             "switch VT-d, AMD-Vi or SMMU on in the firmware setup."
         : `This host has a device tree: look for ${detail} at its PCI host bridges.`;
     case "units":

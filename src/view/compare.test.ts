@@ -63,7 +63,7 @@ test("a split, a merge and a device in no group are each a difference with both 
   ]);
 });
 
-test("same counts the devices whose two groups, cut to the compared devices, are equal (seed 7)", () => {
+test("same counts the devices whose two groups are equal, as counted naively (seed 7)", () => {
   const labels = fc.array(fc.record({ a: fc.nat(3), b: fc.nat(3) }), {
     minLength: 1,
     maxLength: 12,

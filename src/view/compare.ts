@@ -1,14 +1,13 @@
 /**
  * Computed groups against the groups a kernel made: memberships, never numbers.
  *
- * Only devices that have both a computed and a recorded place are compared; both partitions are cut down to
- * them first, so a listing of half a host can still agree.
+ * Only devices that have both a computed and a recorded place are compared; both partitions are cut
+ * down to them first, so a listing of half a host can still agree.
  */
 
 import type { RecordedGroups } from "../host/index.js";
-import { type Evidence, joinPath, type Partition } from "../isolation/index.js";
+import { distinctEvidence, type Evidence, joinPath, type Partition } from "../isolation/index.js";
 import type { Bdf } from "../units/index.js";
-import { distinctEvidence } from "./evidence-json.js";
 
 export interface Difference {
   readonly computed: readonly Bdf[];
@@ -24,7 +23,9 @@ export interface Agreement {
   readonly different: readonly Difference[];
 }
 
-/** Gives the reasons a device stands alone, for groups that the rules make smaller than the record. */
+/**
+ * Gives the reasons a device stands alone, for groups that the rules make smaller than the record.
+ */
 export type SeparationEvidence = (a: Bdf, b: Bdf) => readonly Evidence[];
 
 export function compareGroups(

@@ -39,14 +39,3 @@ export function evidenceJson(evidence: Evidence): EvidenceJson {
 export function spanJson(span: Span): SpanJson {
   return { first: `0x${span.first.toString(16)}`, last: `0x${span.last.toString(16)}` };
 }
-
-/** Drops repeats: the same fact reached by several joins is said once. */
-export function distinctEvidence(list: readonly Evidence[]): Evidence[] {
-  const seen = new Set<string>();
-  return list.filter((evidence) => {
-    const key = JSON.stringify(evidenceJson(evidence));
-    if (seen.has(key)) return false;
-    seen.add(key);
-    return true;
-  });
-}

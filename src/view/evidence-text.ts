@@ -1,5 +1,6 @@
 /**
- * The sentence for each kind of evidence. Text, JSON consumers and the page all get their words here.
+ * The sentence for each kind of evidence. Text, JSON consumers and the page all get their words
+ * here.
  *
  * A sentence names the port, the bit or the quirk. It states a fact; advice is in change-text.ts.
  */
@@ -14,11 +15,13 @@ type Sentence = (e: Evidence, call: CallDevice) => string;
 
 const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "acs-capability-missing": (e, call) =>
-    `${call(e.at)} has no Access Control Services (ACS) capability, so nothing makes it send its traffic up.`,
+    `${call(e.at)} has no Access Control Services (ACS) capability, so nothing makes it send ` +
+    "its traffic up.",
   "acs-bits-off": (e, call) =>
     `${call(e.at)} has ACS, but ${bitList(e.bits)} ${isAre(e.bits)} off.`,
   "acs-bits-not-implemented": (e, call) =>
-    `${call(e.at)} has an ACS capability without ${bitList(e.bits)}, which a switch port must have.`,
+    `${call(e.at)} has an ACS capability without ${bitList(e.bits)}, which a switch port must ` +
+    "have.",
   "egress-control-allows": (e, call) =>
     `${call(e.at)} has egress control, which lets its requests through to ${peer(e, call)}.`,
   "prefix-blocked": (e, call) =>
@@ -42,9 +45,11 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
     `${call(e.at)} may be a device that the kernel treats specially${quirk(e)}; ` +
     "the capture does not identify it (no numeric ids), so that was not tested.",
   "path-not-isolated": (e, call) =>
-    `${capital(call(e.at))} does not keep what is below it apart from its peers, so everything below it joins its group.`,
+    `${capital(call(e.at))} does not keep what is below it apart from its peers, so everything ` +
+    "below it joins its group.",
   "same-slot-not-isolated": (e, call) =>
-    `${call(e.at)}${withDevice(e, call)} are functions of one slot and neither is kept from the other.`,
+    `${call(e.at)}${withDevice(e, call)} are functions of one slot and neither is kept from ` +
+    "the other.",
   "all-behind-bridge": (e, call) =>
     `Everything behind ${call(e.at)} reaches the IOMMU with one requester ID${ridOf(e)}.`,
   "alias-bridge": (e, call) =>
@@ -52,22 +57,28 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "alias-quirk": (e, call) =>
     `${call(e.at)} is known to send with another requester ID as well${ridOf(e)}${quirk(e)}.`,
   "alias-firmware": (e, call) =>
-    `The firmware's IOMMU table says that ${call(e.at)} sends with another requester ID${ridOf(e)}.`,
+    `The firmware's IOMMU table says that ${call(e.at)} sends with another requester ` +
+    `ID${ridOf(e)}.`,
   "alias-phantom": (e, call) =>
-    `${call(e.at)} may use unclaimed function numbers of its device${ridOf(e)} (phantom functions).`,
+    `${call(e.at)} may use unclaimed function numbers of its device${ridOf(e)} (phantom ` +
+    "functions).",
   "alias-vmd": (e, call) =>
-    `${call(e.at)} sends as the volume management device${withDevice(e, call, "")} that owns its domain.`,
+    `${call(e.at)} sends as the volume management device${withDevice(e, call, "")} that owns ` +
+    "its domain.",
   "alias-unknown": (e, call) =>
-    `${call(e.at)} may use requester IDs that no capture of configuration space can show${quirk(e)}.`,
+    `${call(e.at)} may use requester IDs that no capture of configuration space can ` +
+    `show${quirk(e)}.`,
   "iommu-unmatched": (e, call) =>
     `${call(e.at)} is behind an IOMMU that cannot tell requester IDs apart.`,
   "switch-routes-peer": (e, call) =>
     `${capital(call(e.at))} does not send requests up first: the switch hands an address in ` +
     `${windowList(e.windows)} straight to ${peer(e, call)}.`,
   "function-routes-peer": (e, call) =>
-    `${capital(call(e.at))} may reach ${peer(e, call)} inside the device: nothing in its ACS says otherwise.`,
+    `${capital(call(e.at))} may reach ${peer(e, call)} inside the device: nothing in its ACS ` +
+    "says otherwise.",
   "root-complex-routes-peer": (e, call) =>
-    `The root complex may route from ${call(e.at)} to ${peer(e, call)}${windowsOf(e)} without the IOMMU.`,
+    `The root complex may route from ${call(e.at)} to ${peer(e, call)}${windowsOf(e)} without ` +
+    "the IOMMU.",
   "bus-is-shared": (e, call) =>
     `${call(e.at)} and ${peer(e, call)} share a conventional bus: each sees the other's requests.`,
   "linux-groups-them": (e, call) =>
@@ -81,45 +92,52 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
     `With this IOMMU driver the kernel gives ${call(e.at)} a group only when a driver binds to it.`,
   "scope-unknown": (e, call) =>
     `The capture has no firmware table that says whether an IOMMU covers ${call(e.at)}.`,
-  "capability-present": (e, call) =>
-    `${call(e.at)} has the ${e.capability ?? ""} capability${detail(e)}.`,
-  "capability-missing": (e, call) => `${call(e.at)} has no ${e.capability ?? ""} capability.`,
+  "capability-present": (e, call) => `${call(e.at)} has the ${capability(e)}${detail(e)}.`,
+  "capability-missing": (e, call) => `${call(e.at)} has no ${capability(e)}.`,
   "capability-unknown": (e, call) =>
-    `The capture does not show whether ${call(e.at)} has the ${e.capability ?? ""} capability.`,
+    `The capture does not show whether ${call(e.at)} has the ${capability(e)}.`,
   "prefix-not-supported": (e, call) =>
     `${call(e.at)} does not pass end-end TLP prefixes, which is where a PASID travels.`,
   "prefix-support-unknown": (e, call) =>
     `The capture does not show whether ${call(e.at)} passes end-end TLP prefixes.`,
   "prefix-not-needed": (e, call) => `${call(e.at)} carries PASIDs without TLP prefixes${quirk(e)}.`,
   "path-acs-off": (e, call) =>
-    `${call(e.at)} lacks ${bitList(e.bits)}: a request with a PASID could be routed to a peer by its address.`,
+    `${call(e.at)} lacks ${bitList(e.bits)}: a request with a PASID could be routed to a peer ` +
+    "by its address.",
   "follows-physical-function": (e, call) =>
-    `${call(e.at)} is a virtual function: ${e.with === undefined ? "its physical function" : call(e.with)} decides.`,
+    `${call(e.at)} is a virtual function: ` +
+    `${e.with === undefined ? "its physical function" : call(e.with)} decides.`,
   "conventional-bridge-on-path": (e, call) =>
     `${call(e.at)} leads to conventional PCI, which cannot carry a PASID.`,
   "ats-switched-off": (e, call) => `ATS is switched off for ${call(e.at)}${quirk(e)}${detail(e)}.`,
   "iommu-capability-missing": (e, call) =>
     `The IOMMU in front of ${call(e.at)} cannot do ${e.capability ?? "this"}${detail(e)}.`,
   "iommu-capability-unknown": (e, call) =>
-    `The capture does not show whether the IOMMU in front of ${call(e.at)} can do ${e.capability ?? "this"}.`,
+    `The capture does not show whether the IOMMU in front of ${call(e.at)} can do ` +
+    `${e.capability ?? "this"}.`,
   "driver-blocks": (e, call) =>
-    `${call(e.at)} is bound to the kernel driver ${e.detail ?? "?"}: while it is, the group cannot be assigned.`,
+    `${call(e.at)} is bound to the kernel driver ${e.detail ?? "?"}: while it is, the group ` +
+    "cannot be assigned.",
   "reserved-by-firmware": (e, call) =>
-    `Firmware reserves ${windowList(e.windows)} for ${call(e.at)} (RMRR)${detail(e)}: the kernel refuses to assign it.`,
+    `Firmware reserves ${windowList(e.windows)} for ${call(e.at)} (RMRR)${detail(e)}: the ` +
+    "kernel refuses to assign it.",
   "external-facing": (e, call) => `${call(e.at)} leads outside the case.`,
   untrusted: (e, call) => `${call(e.at)} is reached through a port that leads outside the case.`,
   "below-port": (e, call) =>
-    `${call(e.at)} sits below ${e.with === undefined ? "that port" : call(e.with)}, which hands it requests and passes on its own.`,
+    `${call(e.at)} sits below ${e.with === undefined ? "that port" : call(e.with)}, which ` +
+    "hands it requests and passes on its own.",
   "iommu-capability-present": (e, call) =>
     `The IOMMU in front of ${call(e.at)} can do ${e.capability ?? "this"}${detail(e)}.`,
   "iommu-units-differ": (e) =>
-    `Another IOMMU unit of this host cannot do ${e.capability ?? "this"}${detail(e)}, and the kernel asks all of them.`,
+    `Another IOMMU unit of this host cannot do ${e.capability ?? "this"}${detail(e)}, and the ` +
+    "kernel asks all of them.",
   "root-port-not-listed": (e, call) =>
     `The firmware's table (ATSR) does not list the root port of ${call(e.at)}${detail(e)}.`,
   "translation-blocked": (e, call) =>
     `${call(e.at)} blocks translated requests (ACS Translation Blocking), which ATS depends on.`,
   "page-requests-not-stopped": (e, call) =>
-    `${call(e.at)} still has page requests outstanding, so page requests cannot be switched on now.`,
+    `${call(e.at)} still has page requests outstanding, so page requests cannot be switched on ` +
+    "now.",
   "page-requests-need-ats": (e, call) => `Page requests need ATS, which ${call(e.at)} cannot use.`,
   "sva-needs": (e, call) =>
     `Shared virtual addressing needs ${e.capability ?? "this"}, which ${call(e.at)} cannot use.`,
@@ -128,14 +146,14 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "driver-unknown": (e, call) =>
     `The capture does not show which driver ${call(e.at)} is bound to.`,
   "reserved-relaxable": (e, call) =>
-    `Firmware reserves ${windowList(e.windows)} for ${call(e.at)}, which the kernel lets go when a user takes it.`,
+    `Firmware reserves ${windowList(e.windows)} for ${call(e.at)}, which the kernel lets go ` +
+    "when a user takes it.",
   "peers-isolated": (e, call) =>
     `Nothing on the way lets ${call(e.at)} meet ${peer(e, call)} before the IOMMU.`,
   "linux-does-not-ask": (e, call) =>
-    `${call(e.at)} and ${peer(e, call)} are in different slots: Linux merges a port only with functions of its ` +
+    `${call(e.at)} and ${peer(e, call)} are in different slots: Linux merges a port only with ` +
+    "functions of its " +
     "own slot, and never asks whether the switch routes between the two.",
-  "probe-order": (e, call) =>
-    `The kernel grouped ${call(e.at)} before a bridge above it was known${detail(e)}.`,
 };
 
 /** One sentence, capitalised, with its full stop. */
@@ -162,6 +180,10 @@ export function capital(text: string): string {
 
 function isAre(bits: readonly AcsBit[] | undefined): string {
   return (bits?.length ?? 0) > 1 ? "are" : "is";
+}
+
+function capability(e: Evidence): string {
+  return e.capability === undefined ? "capability" : `${e.capability} capability`;
 }
 
 function quirk(e: Evidence): string {

@@ -1,20 +1,22 @@
 /**
- * Why two devices are in one group or not: the evidence (contract `ioasis/explain/1`), the sentences, what
- * would change it, and, where only the fabric joins them, the transaction that proves it.
+ * Why two devices are in one group or not: the evidence (contract `ioasis/explain/1`), the
+ * sentences, what would change it, and, where only the fabric joins them, the transaction that
+ * proves it.
  */
 import {
   type Analysis,
+  distinctEvidence,
   type Evidence,
   type Join,
   joinPath,
   type Partition,
+  separationEvidence,
 } from "../isolation/index.js";
 import type { Bdf } from "../units/index.js";
 import { changeText } from "./change-text.js";
 import { callDevice } from "./device-name.js";
-import { distinctEvidence, type EvidenceJson, evidenceJson } from "./evidence-json.js";
+import { type EvidenceJson, evidenceJson } from "./evidence-json.js";
 import { evidenceText } from "./evidence-text.js";
-import { separationEvidence } from "./separation.js";
 
 export interface ExplainPayload {
   readonly schema: "ioasis/explain/1";

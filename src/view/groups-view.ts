@@ -1,10 +1,9 @@
 /** The payload of `ioasis groups`, contract `ioasis/groups/1`. */
 import type { RecordedGroups } from "../host/index.js";
-import type { Analysis, Partition } from "../isolation/index.js";
+import { type Analysis, type Partition, separationEvidence } from "../isolation/index.js";
 import { type Bdf, formatBdf } from "../units/index.js";
 import { type Agreement, compareGroups } from "./compare.js";
 import { type EvidenceJson, evidenceJson } from "./evidence-json.js";
-import { separationEvidence } from "./separation.js";
 
 export interface GroupJson {
   readonly id: number;

@@ -11,4 +11,3 @@ export * from "./explain-view.js";
 export * from "./groups-view.js";
 export * from "./p2p-view.js";
 export * from "./proof-view.js";
-export * from "./separation.js";

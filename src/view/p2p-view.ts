@@ -1,6 +1,7 @@
 /**
- * The payload of `ioasis p2p` (`ioasis/p2p/1`): for each ordered pair of devices, whether a request of one
- * reaches the other directly below the root complex, through it, or not at all without the IOMMU.
+ * The payload of `ioasis p2p` (`ioasis/p2p/1`): for each ordered pair of devices, whether a request
+ * of one reaches the other directly below the root complex, through it, or not at all without the
+ * IOMMU.
  */
 import type { Analysis, Reach, TurnKind } from "../isolation/index.js";
 import { type Bdf, formatBdf } from "../units/index.js";
@@ -41,7 +42,10 @@ export function p2pPayload(analysis: Analysis, only?: readonly Bdf[]): P2pPayloa
   return { schema: "ioasis/p2p/1", edges: analysis.p2p.edges, pairs };
 }
 
-/** A certain path says more than a possible one; a path below the root complex more than one through it. */
+/**
+ * A certain path says more than a possible one; a path below the root complex more than one through
+ * it.
+ */
 export function bestReaches(reaches: readonly Reach[]): Map<Bdf, Reach> {
   const best = new Map<Bdf, Reach>();
   for (const reach of reaches) {
@@ -55,7 +59,9 @@ function rank(reach: Reach): number {
   return (reach.certainty === "certain" ? 0 : 2) + (reach.via === "root" ? 1 : 0);
 }
 
-/** The contract's three ways: a shared conventional bus counts as the switch that it stands in for. */
+/**
+ * The contract's three ways: a shared conventional bus counts as the switch that it stands in for.
+ */
 export function contractVia(via: TurnKind): "switch" | "function" | "root" {
   return via === "bus" ? "switch" : via;
 }

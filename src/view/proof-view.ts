@@ -13,8 +13,10 @@ export interface ProofText {
 }
 
 /**
- * A transaction between the two devices of a question, in either direction, else one that shows the first of
- * `joins` for which there is any. Undefined when nothing can be shown (unassigned BARs, no certain path).
+ * A transaction between the two devices of a question, in either direction, else one that shows the
+ * first of
+ * `joins` for which there is any. Undefined when nothing can be shown (unassigned BARs, no certain
+ * path).
  */
 export function proveJoin(
   analysis: Analysis,
@@ -38,7 +40,9 @@ export function proofText(analysis: Analysis, proof: TransactionProof): ProofTex
   const to = callDevice(analysis.fabric, proof.to.bdf);
   const address = `0x${proof.address.toString(16)}`;
   return {
-    title: `${capital(from)} sends a request to ${address}, an address of ${formatBdf(proof.to.bdf)}:`,
+    title:
+      `${capital(from)} sends a request to ${address}, an address of ` +
+      `${formatBdf(proof.to.bdf)}:`,
     steps: hopSentences(analysis, proof.route),
     outcome: `It arrives at ${to}. The IOMMU never sees it.`,
   };
@@ -50,6 +54,9 @@ export function hopSentences(analysis: Analysis, route: Route): string[] {
     const { states } = ROUTE_REASONS[hop.reason.kind];
     const bits = hop.bits.length === 0 ? "" : ` [${hop.bits.join(" ")}]`;
     const guess = hop.unknown ? " (assumed: the capture does not show it)" : "";
-    return `${capital(callDevice(analysis.fabric, hop.at.bdf))}: ${states}${bits}${guess}. ${hop.reason.cite}`;
+    return (
+      `${capital(callDevice(analysis.fabric, hop.at.bdf))}: ${states}${bits}${guess}. ` +
+      `${hop.reason.cite}`
+    );
   });
 }

@@ -1,7 +1,10 @@
-/** `ioasis capture`: this host, or another capture, as one file that holds everything the analysis uses. */
+/**
+ * `ioasis capture`: this host, or another capture, as one file that holds everything the analysis
+ * uses.
+ */
 import { writeCaptureFile } from "../../host/index.js";
 import { loadCapture } from "../../host/io/index.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError } from "../output.js";
 import { VERSION } from "../version.js";
 

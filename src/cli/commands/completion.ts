@@ -1,6 +1,6 @@
 /** `ioasis completion SHELL`: a script made from the command tree itself. */
 import type { Command } from "commander";
-import { type CommonOptions, makeProgram } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError } from "../output.js";
 import { RULE_CHOICES } from "../rules.js";
 
@@ -10,17 +10,18 @@ export async function run(
   out: Output,
   args: readonly string[],
   _options: CommonOptions,
+  program: Command,
 ): Promise<ExitCode> {
   const script = SCRIPTS[args[0] ?? ""];
   if (script === undefined || args.length !== 1) {
     throw new UsageError(`completion takes one of ${Object.keys(SCRIPTS).join(", ")}`);
   }
-  out.line(script(commandFacts()));
+  out.line(script(commandFacts(program)));
   return 0;
 }
 
-function commandFacts(): CommandFacts[] {
-  return makeProgram(async () => {}).commands.map((command: Command) => ({
+function commandFacts(program: Command): CommandFacts[] {
+  return program.commands.map((command: Command) => ({
     name: command.name(),
     text: command.description(),
     options: [...command.options.map((option) => option.long ?? ""), "--help"],
@@ -46,7 +47,9 @@ _ioasis() {
 ${commands
   .map((c) => {
     const devices = DEVICE_COMMANDS.includes(c.name) ? ` ${DEVICES}` : "";
-    return `    ${c.name}) COMPREPLY=($(compgen -W "${c.options.join(" ")}${devices}" -- "$cur"));;`;
+    return (
+      `    ${c.name}) COMPREPLY=($(compgen -W "${c.options.join(" ")}${devices}" -- ` + `"$cur"));;`
+    );
   })
   .join("\n")}
   esac
@@ -81,7 +84,8 @@ ${commands
   .map((c) => {
     const seen = `__fish_seen_subcommand_from ${c.name}`;
     const lines = [
-      `complete -c ioasis -n __fish_use_subcommand -a ${c.name} -d '${c.text.replaceAll("'", "’")}'`,
+      `complete -c ioasis -n __fish_use_subcommand -a ${c.name} -d ` +
+        `'${c.text.replaceAll("'", "’")}'`,
       ...c.options.map((o) => optionLine(seen, o)),
     ];
     if (DEVICE_COMMANDS.includes(c.name)) {

@@ -1,7 +1,7 @@
 /** `ioasis devices [DEVICE…]` */
 import { devicesPayload, reportsOf } from "../../view/index.js";
 import { findDevices, readAnalysis } from "../analysis-input.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, writeJson } from "../output.js";
 import { drawDevice, drawDeviceTable } from "../render/devices.js";
 

@@ -1,7 +1,7 @@
 /** `ioasis explain DEVICE [OTHER]` */
 import { explainOne, explainPair, explainPayload } from "../../view/index.js";
 import { findDevice, readAnalysis } from "../analysis-input.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError, writeJson } from "../output.js";
 import { drawExplanation } from "../render/explain.js";
 

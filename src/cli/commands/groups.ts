@@ -2,7 +2,7 @@
 import type { RuleSet } from "../../isolation/index.js";
 import { agreementOf, groupsPayload } from "../../view/index.js";
 import { type AnalysisInput, readAnalysis } from "../analysis-input.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError, writeJson } from "../output.js";
 import { drawGroups } from "../render/groups.js";
 import { drawRuleSets } from "../render/rule-sets.js";

@@ -1,7 +1,7 @@
 /** `ioasis p2p [DEVICE…]` */
 import { p2pPayload } from "../../view/index.js";
 import { findDevices, readAnalysis } from "../analysis-input.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, writeJson } from "../output.js";
 import { drawMatrix, drawReach } from "../render/p2p.js";
 

@@ -46,7 +46,8 @@ export function drawDeviceTable(
   out.line();
   out.line(
     wrap(
-      "group: under these rules. isolation: device-centric group. space: whether the device may have an " +
+      "group: under these rules. isolation: device-centric group. space: whether the device " +
+        "may have an " +
         "address space of its own. ioasis devices DEVICE says why.",
     ),
   );

@@ -1,4 +1,6 @@
-/** The text of `ioasis explain`: verdict, reasons, the proving transaction, what would change it. */
+/**
+ * The text of `ioasis explain`: verdict, reasons, the proving transaction, what would change it.
+ */
 import type { Evidence } from "../../isolation/index.js";
 import { type Bdf, formatBdf } from "../../units/index.js";
 import {
@@ -68,8 +70,10 @@ function drawVerdict(out: Output, input: AnalysisInput, explanation: Explanation
   if (analysis.rules !== "device-centric" && enlargedBy.length > 0) {
     const text =
       b === undefined
-        ? "device-centric: its group is larger than that. The fabric routes between members that Linux separates."
-        : "device-centric: ONE isolation group. Linux separates them, the fabric does not: see the transaction below.";
+        ? "device-centric: its group is larger than that. The fabric routes between members " +
+          "that Linux separates."
+        : "device-centric: ONE isolation group. Linux separates them, the fabric does not: see " +
+          "the transaction below.";
     out.line(out.paint.red(wrap(text, 2)));
   }
   const must = mustShare(input, explanation);
@@ -105,7 +109,10 @@ function mustShare(input: AnalysisInput, { a, b }: Explanation): string | undefi
   }
   if (b === undefined && share.value) {
     const others = share.with.slice(0, 4).map(formatBdf).join(", ");
-    return `It must share an address space with ${others}: the IOMMU cannot tell their requests apart.`;
+    return (
+      `It must share an address space with ${others}: the IOMMU cannot tell their ` +
+      "requests apart."
+    );
   }
   if (b !== undefined) return "The IOMMU tells them apart: each may have its own address space.";
   return "It may have an address space of its own.";

@@ -1,11 +1,13 @@
-/** The text of `ioasis groups`: one table, a reason under each shared group, then what needs attention. */
-import type { Enlargement, Partition } from "../../isolation/index.js";
+/**
+ * The text of `ioasis groups`: one table, a reason under each shared group, then what needs
+ * attention.
+ */
+import { distinctEvidence, type Enlargement, type Partition } from "../../isolation/index.js";
 import { type Bdf, formatBdf } from "../../units/index.js";
 import {
   type Agreement,
   type Difference,
   describeDevice,
-  distinctEvidence,
   membersOf,
   sentences,
 } from "../../view/index.js";

@@ -1,4 +1,6 @@
-/** The first and last lines of every answer: what was read, under which rules, what to bear in mind. */
+/**
+ * The first and last lines of every answer: what was read, under which rules, what to bear in mind.
+ */
 import type { Note } from "../../host/index.js";
 import { iommuChecklist } from "../../isolation/index.js";
 import { formatBdf } from "../../units/index.js";
@@ -26,14 +28,17 @@ export function drawHeading(out: Output, input: AnalysisInput): void {
   const bare = capture.functions.filter((fn) => fn.config.extent === 0).length;
   if (bare * 2 > capture.functions.length) {
     const text =
-      "! This capture names devices but shows no configuration space: bridges and ACS are not known, so the " +
+      "! This capture names devices but shows no configuration space: bridges and ACS are not " +
+      "known, so the " +
       "groups below are guesses by slot. sudo lspci -vvvnnxxxx shows what is needed.";
     out.line(out.paint.yellow(wrap(text, 2)));
   }
   out.line();
 }
 
-/** Conflicts and warnings of the readers, then what the capture does not show, then a missing IOMMU. */
+/**
+ * Conflicts and warnings of the readers, then what the capture does not show, then a missing IOMMU.
+ */
 export function drawCautions(out: Output, input: AnalysisInput): void {
   drawNotes(out, input.capture.notes);
   drawProblems(out, input);

@@ -80,8 +80,10 @@ function drawLegend(out: Output, edges: P2pPayload["edges"]): void {
   const { certain, implementationDefined } = edges;
   out.line(
     wrap(
-      "P2P: reaches the other directly, below the root complex; the IOMMU does not see it. RC?: only through " +
-        "the root complex, if it routes so. A ? marks what the hardware may or may not do. -: not without the IOMMU.",
+      "P2P: reaches the other directly, below the root complex; the IOMMU does not see it. " +
+        "RC?: only through " +
+        "the root complex, if it routes so. A ? marks what the hardware may or may not do. -: " +
+        "not without the IOMMU.",
     ),
   );
   out.line(`${certain} certain edges, ${implementationDefined} implementation-defined.`);

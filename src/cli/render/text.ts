@@ -18,8 +18,8 @@ export function makePaint(colour: boolean): Paint {
 }
 
 /**
- * Greedy word wrap. The first line starts with `first` spaces, the others with `indent`. Words longer than the
- * line stay whole; single spaces separate words.
+ * Greedy word wrap. The first line starts with `first` spaces, the others with `indent`. Words
+ * longer than the line stay whole; single spaces separate words.
  */
 export function wrap(text: string, indent = 0, first = 0, columns = MAX_COLUMNS): string {
   return flow(" ".repeat(first), text, indent, columns);

@@ -33,9 +33,8 @@ export async function readTar(
   file: string,
   sink: TarSink,
 ): Promise<void> {
-  const { default: tar } = await import("tar-stream");
-  const { extract } = tar;
-  const tar = extract();
+  const { default: library } = await import("tar-stream");
+  const tar = library.extract();
   const source = Readable.from(chunks);
   source.on("error", (error) => tar.destroy(error));
   source.pipe(tar);

@@ -1,24 +1,24 @@
-/** Why the rules put two functions into different groups: what isolates each of them, or what nobody asked. */
-import {
-  type Analysis,
-  EDGE_KIND,
-  type Evidence,
-  isEdgeJoin,
-  joinPath,
-  reachesOf,
-} from "../isolation/index.js";
+/**
+ * Why the rules put two functions into different groups: what isolates each of them, or what nobody
+ * asked.
+ */
 import type { PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
-import { distinctEvidence } from "./evidence-json.js";
+import { distinctEvidence } from "./distinct-evidence.js";
+import type { Evidence } from "./evidence.js";
+import { EDGE_KIND, isEdgeJoin } from "./isolation-group.js";
+import { reachesOf } from "./p2p-graph-reach.js";
+import { joinPath } from "./partition.js";
+import type { Analysis } from "./report-types.js";
 
 const CITE_PATH = "Linux pci_acs_path_enabled()";
 const CITE_ROUTING = "PCIe 6 § 2.2.4.1";
 const CITE_COMPARE = "Linux pci_device_group()";
 
 /**
- * For a function without a group: why it has none. Else every port on both paths up to the root complex as the
- * kernel judges it, and then one of: the edge that the rules never ask about, the edge that hardware may have,
- * or that nothing joins the two. Equal devices: the path alone.
+ * For a function without a group: why it has none. Else every port on both paths up to the root
+ * complex as the kernel judges it, and then one of: the edge that the rules never ask about, the
+ * edge that hardware may have, or that nothing joins the two. Equal devices: the path alone.
  */
 export function separationEvidence(analysis: Analysis, a: Bdf, b: Bdf): Evidence[] {
   const { partition, fabric } = analysis;
@@ -33,7 +33,9 @@ export function separationEvidence(analysis: Analysis, a: Bdf, b: Bdf): Evidence
   return distinctEvidence(out);
 }
 
-/** The function itself, if its slot can matter, and each bridge above it, as the kernel judges them. */
+/**
+ * The function itself, if its slot can matter, and each bridge above it, as the kernel judges them.
+ */
 function pathEvidence(analysis: Analysis, fn: PciFunction): Evidence[] {
   const out: Evidence[] = [];
   for (let at: PciFunction | undefined = fn; at !== undefined; at = at.upstreamBridge) {

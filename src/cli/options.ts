@@ -1,0 +1,23 @@
+/** What every command gets: options as parsed, and the shape of a command's entry. */
+import type { Command } from "commander";
+import type { ExitCode, Output } from "./output.js";
+import type { RuleChoice } from "./rules.js";
+
+export interface CommonOptions {
+  readonly from?: readonly string[];
+  readonly rules: RuleChoice;
+  readonly strict?: boolean;
+  readonly check?: boolean;
+  readonly json?: boolean;
+  /** capture only. */
+  readonly redact?: boolean;
+  readonly shell?: boolean;
+}
+
+/** `program` is the whole command tree, for what is made from it (completion). */
+export type Run = (
+  out: Output,
+  args: readonly string[],
+  options: CommonOptions,
+  program: Command,
+) => Promise<ExitCode>;
