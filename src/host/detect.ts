@@ -59,11 +59,11 @@ export function detectParts(
   if (bytes.length === 0) return [];
   const place: InputPlace = { file };
   if (looksLikeAcpiTable(bytes)) return [parseAcpiTable(bytes, place)];
+  const dump = looksLikeHexDump(bytes) ? parsePureHexDump(bytes, file, options) : undefined;
+  if (dump !== undefined) return [dump];
   const head = decodeText(bytes.subarray(0, SNIFF_BYTES)).text;
   if (looksBinary(bytes, head)) return [];
   if (looksLikeCaptureFile(head)) return [captureFilePart(decodeText(bytes).text, file)];
-  const dump = looksLikeHexDump(bytes) ? parsePureHexDump(bytes, file, options) : undefined;
-  if (dump !== undefined) return [dump];
   const whole = bytes.length <= SNIFF_BYTES;
   if (!whole && !isKnown(head) && !mentionsIommu(bytes)) return [];
   if (bytes.length > TEXT_LIMIT_BYTES)

@@ -328,7 +328,7 @@ test("iasl listings give the bytes of the binary, from the dump and from the fie
     const name = directory.startsWith("acpi-dmar") ? "DMAR" : "IVRS";
     const binary = readFileSync(join(hosts, directory, `${name}.bin`));
     const listing = readFileSync(join(hosts, directory, `${name}.dsl.txt`), "latin1");
-    const fieldsOnly = listing.replace(/Raw Table Data[^]*/, "");
+    const fieldsOnly = listing.replace(/Raw Table Data[\s\S]*/, "");
     for (const text of [listing, fieldsOnly]) {
       const [first] = parseAcpiText(linesOf(text, "x"));
       assert.deepEqual(Buffer.from(first?.bytes ?? []), binary, directory);
