@@ -1,9 +1,9 @@
 /**
  * The capture file: JSON, schema `ioasis/capture/1` (schemas/capture.schema.json).
  *
- * Holds all that the analysis uses, so that a file gives the same answer on every machine: configuration bytes
- * without trailing zeros, which of them are known, facts of sysfs, firmware tables, kernel and command line.
- * Recorded groups are in it too, for comparison only.
+ * Holds all that the analysis uses, so that a file gives the same answer on every machine:
+ * configuration bytes without trailing zeros, which of them are known, facts of sysfs, firmware
+ * tables, kernel and command line. Recorded groups are in it too, for comparison only.
  */
 import type { BarHint } from "../pcie/index.js";
 import { ConfigSpace } from "../pcie/index.js";
@@ -223,6 +223,7 @@ export function writeCaptureFile(capture: Capture, info: CaptureFileInfo): strin
   return `{\n${fields.join(",\n")}\n}\n`;
 }
 
+/** Cheap: looks at the beginning. */
 export function looksLikeCaptureFile(head: string): boolean {
   return /^\s*\{/.test(head) && /"schema"\s*:\s*"ioasis\/capture\//.test(head.slice(0, 4096));
 }

@@ -1,9 +1,9 @@
 /**
  * What a file is, by its content, and its parts.
  *
- * A file may hold several things (a mail with lspci output and a log), and a file made of `==> NAME <==` sections
- * is read section by section. Names of files never decide. Work before the first recognised line is bounded, so
- * that large files of something else are refused quickly.
+ * A file may hold several things (a mail with lspci output and a log), and a file made of `==> NAME
+ * <==` sections is read section by section. Names of files never decide. Work before the first
+ * recognised line is bounded, so that large files of something else are refused quickly.
  */
 import { InputError, type InputPlace } from "../units/index.js";
 import type { CapturePart } from "./capture.js";
@@ -41,16 +41,19 @@ const BINARY_SNIFF_BYTES = 8192;
 
 /** For messages: everything that is looked for. */
 export const KNOWN_FORMATS =
-  "lspci output (-vvv, -xxxx, -t), a kernel log, a list of IOMMU groups, a DMAR, IVRS, IORT or VIOT table " +
-  "(binary, base64, acpidump, iasl), sysfs listings, a kernel command line or release, an ioasis capture file, " +
-  "or a tar of these";
+  "lspci output (-vvv, -xxxx, -t), a kernel log, a list of IOMMU groups, " +
+  "a DMAR, IVRS, IORT or VIOT table (binary, base64, acpidump, iasl), sysfs listings, " +
+  "a kernel command line or release, an ioasis capture file, or a tar of these";
 
 const LSPCI_LINE = /^[\s>|]*(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S/im;
 const LSPCI_MACHINE =
   /^(?:Slot|Device):\s+(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\s*$/im;
 const TREE_LINE = /^[\s>]*-(?:\[[0-9a-f]{4,8}:[0-9a-f]{2}\]|\+-\[)-/im;
 
-/** The parts of one file; empty when nothing in it is known. @throws InputError when a known thing is damaged. */
+/**
+ * The parts of one file; empty when nothing in it is known. @throws InputError when a known thing
+ * is damaged.
+ */
 export function detectParts(
   bytes: Uint8Array,
   file: string,

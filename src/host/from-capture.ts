@@ -1,4 +1,7 @@
-/** A capture as the input of the analysis. Recorded groups stay behind: they never feed the calculation. */
+/**
+ * A capture as the input of the analysis. Recorded groups stay behind: they never feed the
+ * calculation.
+ */
 import type { HostFacts } from "../isolation/index.js";
 import type { FabricDescription, FunctionDescription } from "../pcie/index.js";
 import { segmentOf } from "../units/index.js";
@@ -9,6 +12,7 @@ export interface AnalysisInput {
   readonly facts: HostFacts;
 }
 
+/** Descriptions and facts only; places and what is shown stay in the capture. */
 export function fromCapture(capture: Capture): AnalysisInput {
   const owners = new Map(capture.facts.childDomains?.map((d) => [d.segment, d.owner]));
   const functions: FunctionDescription[] = capture.functions.map((f) => {

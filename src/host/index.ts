@@ -1,4 +1,6 @@
-/** Captures of hosts: what was observed, from lspci, sysfs, logs, firmware tables or our own file. */
+/**
+ * Captures of hosts: what was observed, from lspci, sysfs, logs, firmware tables or our own file.
+ */
 export type * from "./capture.js";
 export * from "./capture-file.js";
 export * from "./detect.js";

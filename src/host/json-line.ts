@@ -1,7 +1,12 @@
-/** Line numbers in JSON text: of a path, and of a syntax error. Only used once something has failed. */
+/**
+ * Line numbers in JSON text: of a path, and of a syntax error. Only used once something has failed.
+ */
 import type { JsonPath } from "./json-shape.js";
 
-/** The line, from 1, where the value at `path` starts; the nearest enclosing value when the path ends early. */
+/**
+ * The line, from 1, where the value at `path` starts; the nearest enclosing value when the path
+ * ends early.
+ */
 export function lineOfPath(text: string, path: JsonPath): number {
   const scanner = new Scanner(text);
   return lineAt(text, scanner.find(path));

@@ -1,6 +1,6 @@
 /**
- * Shapes: one description of a JSON value that both reads and writes it, with errors that name the field.
- * Numbers wider than 53 bits are `0x…` strings, addresses of functions `dddd:bb:dd.f`.
+ * Shapes: one description of a JSON value that both reads and writes it, with errors that name the
+ * field. Numbers wider than 53 bits are `0x…` strings, addresses of functions `dddd:bb:dd.f`.
  */
 import { type Bdf, formatBdf, parseBdf, type Span } from "../units/index.js";
 

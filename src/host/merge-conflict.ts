@@ -1,8 +1,9 @@
 /**
  * When parts cannot be observations of one host in one state.
  *
- * Two files of the same form may show the same function only if every byte that both know is equal. Files of
- * different form must agree on what does not change while a host runs: ids, class, header type, bus numbers.
+ * Two files of the same form may show the same function only if every byte that both know is equal.
+ * Files of different form must agree on what does not change while a host runs: ids, class, header
+ * type, bus numbers.
  */
 import { type Bdf, formatBdf, hex, InputError, type InputPlace } from "../units/index.js";
 import type { CapturedFunction, CapturePart } from "./capture.js";

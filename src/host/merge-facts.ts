@@ -1,4 +1,7 @@
-/** Facts of the host from several parts. Parts come best first; the first that knows a fact states it. */
+/**
+ * Facts of the host from several parts. Parts come best first; the first that knows a fact states
+ * it.
+ */
 import type {
   ChildDomain,
   DmarTable,
@@ -70,7 +73,7 @@ function noteCommandLines(parts: readonly CapturePart[], notes: Note[]): void {
     p?.facts?.commandLine?.trim().replace(/\s+/g, " ") ?? "";
   for (const part of rest) {
     if (words(part) === words(first)) continue;
-    const message = `the kernel command line differs from that of ${first?.place.file}, which is used`;
+    const message = `the command line differs from that of ${first?.place.file}, which is used`;
     notes.push({ severity: "conflict", text: message, place: part.place });
   }
 }

@@ -49,7 +49,10 @@ function isWhole(config: ConfigSpace): boolean {
   return config.extent > 0 && config.isKnown(0, config.extent);
 }
 
-/** Bytes win over text; among equals the larger extent wins; unknown bytes are filled from the others. */
+/**
+ * Bytes win over text; among equals the larger extent wins; unknown bytes are filled from the
+ * others.
+ */
 export function overlay(spaces: readonly ConfigSpace[]): ConfigSpace {
   const useful = spaces.filter((s) => s.bytes.length > 0 || s.extent > 0);
   const [only] = useful;

@@ -1,9 +1,9 @@
 /**
  * Which recorded groups count when several sources have them.
  *
- * lspci's own lines come from the moment of the capture, sysfs from the same files, a list may be older, and a log
- * tells of boot time only. A later source in this order is taken instead of an earlier one when it agrees with it and
- * covers more devices; a log never is.
+ * lspci's own lines come from the moment of the capture, sysfs from the same files, a list may be
+ * older, and a log tells of boot time only. A later source in this order is taken instead of an
+ * earlier one when it agrees with it and covers more devices; a log never is.
  */
 import { type Bdf, formatBdf } from "../units/index.js";
 import type { CapturePart, Note, RecordedGroup, RecordedGroups } from "./capture.js";
@@ -32,7 +32,8 @@ export function chooseRecorded(
       if (more && chosen.groups.length > 0) chosen = other;
       continue;
     }
-    const text = `${name(other)} groups ${formatBdf(differing)} differently from ${name(chosen)}; ${name(chosen)} counts`;
+    const [a, b] = [name(other), name(chosen)];
+    const text = `${a} groups ${formatBdf(differing)} differently from ${b}; ${b} counts`;
     notes.push({ severity: "conflict", text, place: other.place });
   }
   return withDetails(chosen, parts);

@@ -73,7 +73,7 @@ test("devices that only a log names count only when nothing else lists devices",
   assert.deepEqual(capture.recorded?.groups, [{ id: 0, devices: [A] }]);
   assert.match(
     capture.notes.map((n) => n.text).join(),
-    /1 devices have a recorded group but are not/,
+    /1 devices have a recorded group but are not here/,
   );
 });
 
@@ -124,7 +124,7 @@ test("logs of two kernels are refused, unless something else names the kernel", 
   assert.match(capture.notes.map((n) => n.text).join(), /this log is of kernel 5\.4\.0/);
 });
 
-test("different lists of groups of one kind are refused; a list that contradicts itself as well", () => {
+test("lists of groups that differ are refused; one that contradicts itself as well", () => {
   const a = part("group-list", "a", { recorded: recorded("group-list", "a", [A, B]) });
   const b = part("group-list", "b", { recorded: recorded("group-list", "b", [A], [B]) });
   assert.throws(

@@ -1,9 +1,10 @@
 /**
  * Parts of one host to one Capture.
  *
- * Who is believed: registers as bytes before decoded text, larger extents before smaller ones, numeric ids before
- * names. Devices that only a log names count when nothing else lists devices, for a log also names what is gone.
- * Observations that exclude each other (two lspci of different boots) are refused: one host in one state.
+ * Who is believed: registers as bytes before decoded text, larger extents before smaller ones,
+ * numeric ids before names. Devices that only a log names count when nothing else lists devices,
+ * for a log also names what is gone. Observations that exclude each other (two lspci of different
+ * boots) are refused: one host in one state.
  */
 import { type Bdf, formatBdf, hex, type InputPlace } from "../units/index.js";
 import type {
@@ -95,9 +96,10 @@ function noteDump(list: readonly CapturedFunction[], notes: Note[]): void {
   const at = list.length < 2 ? undefined : textAgainstDump(list);
   if (first === undefined || at === undefined) return;
   const offset = `0x${hex(at, 2)}`;
+  const device = formatBdf(first.bdf);
   notes.push({
     severity: "info",
-    text: `${formatBdf(first.bdf)}: decoded text and hex dump differ at offset ${offset}; the dump is used`,
+    text: `${device}: text and hex dump differ at offset ${offset}; the dump is used`,
     place: { ...first.place, field: offset },
   });
 }
@@ -125,7 +127,8 @@ function hang(
   for (const part of parts) {
     for (const fact of part.tree ?? []) {
       const key = fact.segment * 256 + fact.bus;
-      // Trees draw buses whose bridge is missing like root buses: only a named bridge says something.
+      // Trees draw buses whose bridge is missing like root buses: only a named bridge says
+      // something.
       if (fact.bridge !== null && !parents.has(key)) parents.set(key, fact.bridge);
     }
   }
@@ -156,7 +159,7 @@ function knownOnly(
   if (gone.length === 0) return recorded;
   const names = gone.slice(0, 3).map(formatBdf).join(", ");
   const more = gone.length > 3 ? " …" : "";
-  const text = `${gone.length} devices have a recorded group but are not in the capture: ${names}${more}`;
+  const text = `${gone.length} devices have a recorded group but are not here: ${names}${more}`;
   notes.push({ severity: "info", text, place: recorded.place });
   return { ...recorded, groups };
 }

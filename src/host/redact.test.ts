@@ -48,7 +48,7 @@ test("nothing that identifies is left in the file", () => {
   const fn: CapturedFunction = {
     bdf: makeBdf(0, 1, 0, 0),
     config: config(),
-    place: { file: "/home/alice/box17/lspci.txt", line: 3 },
+    place: { file: "/srv/alice/box17/lspci.txt", line: 3 },
     idsFrom: "hex",
     name: "NIC 00:1b:21:aa:bb:cc of box17",
     label: "enx001b21aabbcc",
@@ -56,19 +56,19 @@ test("nothing that identifies is left in the file", () => {
     shown: { "Serial number": "XYZ-12345", numa: "0" },
   };
   const capture: Capture = {
-    parts: [{ kind: "lspci-text", place: { file: "/home/alice/box17/lspci.txt" } }],
+    parts: [{ kind: "lspci-text", place: { file: "/srv/alice/box17/lspci.txt" } }],
     functions: [fn],
     facts: {
       kernel: "6.1.0",
       commandLine:
         "root=/dev/mapper/box17-root BOOTIF=01-00-1b-21-aa-bb-cc rd.luks.uuid=x quiet iommu=pt",
     },
-    recorded: { from: "lspci", place: { file: "/home/alice/box17/lspci.txt" }, groups: [] },
+    recorded: { from: "lspci", place: { file: "/srv/alice/box17/lspci.txt" }, groups: [] },
     notes: [
       {
         severity: "info",
-        text: "dmesg (/home/alice/box17/lspci.txt) of alice@example.org",
-        place: { file: "/home/alice/box17/lspci.txt" },
+        text: "dmesg (/srv/alice/box17/lspci.txt) of alice@example.org",
+        place: { file: "/srv/alice/box17/lspci.txt" },
       },
     ],
   };

@@ -1,9 +1,11 @@
 /**
- * Takes out of a capture what identifies a machine or its owner: serial numbers (the Device Serial Number
- * capability and Vital Product Data of configuration space, texts), MAC addresses, UUIDs and host names.
+ * Takes out of a capture what identifies a machine or its owner: serial numbers (the Device Serial
+ * Number capability and Vital Product Data of configuration space, texts), MAC addresses, UUIDs and
+ * host names.
  *
- * What the analysis reads stays as it is: the answer for the redacted capture is the same. A MAC address may be in a
- * device serial number (PCIe 6 § 7.9.3.2: it is an EUI-64), which is why its bytes become zero.
+ * What the analysis reads stays as it is: the answer for the redacted capture is the same. A MAC
+ * address may be in a device serial number (PCIe 6 § 7.9.3.2: it is an EUI-64), which is why its
+ * bytes become zero.
  */
 import { type ConfigSpace, ExtendedCapabilityId, readCapabilities } from "../pcie/index.js";
 import type { InputPlace } from "../units/index.js";
@@ -17,6 +19,7 @@ export interface RedactOptions {
   readonly secrets?: readonly string[] | undefined;
 }
 
+/** A copy without what identifies; see the head of this file for what that is. */
 export function redactCapture(capture: Capture, options: RedactOptions = {}): Capture {
   const clean = textCleaner(options.secrets ?? [], filesOf(capture));
   const cleanPlace = (place: InputPlace): InputPlace => ({ ...place, file: clean(place.file) });
@@ -88,7 +91,9 @@ function replaceAll(text: string, word: string): string {
 const IDENTIFYING =
   /(^|\s)((?:root|resume|rd\.luks\.uuid|rd\.lvm\.(?:lv|vg)|cryptdevice|nfsroot|ip|BOOTIF|netdev|hostname|systemd\.hostname|systemd\.machine_id|ds|url|inst\.\w+|autoinstall|live-media|findiso|luks\.\w+)=)("[^"]*"|\S*)/gi;
 
-/** `root=UUID=…` becomes `root=REDACTED`; options that the kernel's IOMMU and PCI code reads stay. */
+/**
+ * `root=UUID=…` becomes `root=REDACTED`; options that the kernel's IOMMU and PCI code reads stay.
+ */
 export function redactCommandLine(text: string): string {
   return text.replace(IDENTIFYING, "$1$2REDACTED");
 }

@@ -1,8 +1,9 @@
 /**
  * A capture without this program: one line for a shell, whose output loads like any other file.
  *
- * It needs lspci (pciutils) and the usual POSIX tools. Sections begin with `==> COMMAND <==`. Nothing is written
- * except the output file; without root the capture ends at the first 64 bytes of each function and has no tables.
+ * It needs lspci (pciutils) and the usual POSIX tools. Sections begin with `==> COMMAND <==`.
+ * Nothing is written except the output file; without root the capture ends at the first 64 bytes of
+ * each function and has no tables.
  */
 export const SHELL_CAPTURE_SCRIPT = [
   'p() { echo "==> $* <=="; "$@"; echo; }',

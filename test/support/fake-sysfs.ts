@@ -1,4 +1,7 @@
-/** A small /sys and /proc in a temporary folder: a root port, a NIC with a VF, a VMD with a child domain. */
+/**
+ * A small /sys and /proc in a temporary folder: a root port, a NIC with a VF, a VMD with a child
+ * domain.
+ */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";

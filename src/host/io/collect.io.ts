@@ -1,8 +1,10 @@
 /**
- * The live host: the parts of /sys and /proc that a capture needs, as a tree. Nothing else reads them.
+ * The live host: the parts of /sys and /proc that a capture needs, as a tree. Nothing else reads
+ * them.
  *
- * Works without root; then configuration space ends after 64 bytes and firmware tables cannot be opened, which the
- * reader of the tree notes. Devices may vanish while this runs: what is gone is left out.
+ * Works without root; then configuration space ends after 64 bytes and firmware tables cannot be
+ * opened, which the reader of the tree notes. Devices may vanish while this runs: what is gone is
+ * left out.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,7 @@
 /**
- * Sources on the command line to one Capture: files, directories, archives, standard input, or this host.
- * Everything is recognised by content. Large files that hold nothing known are refused after a bounded look.
+ * Sources on the command line to one Capture: files, directories, archives, standard input, or this
+ * host. Everything is recognised by content. Large files that hold nothing known are refused after
+ * a bounded look.
  */
 import {
   closeSync,
@@ -46,7 +47,8 @@ export interface LoadOptions extends LspciOptions {
 
 /**
  * @param sources paths, or `-` for standard input; none: this host
- * @throws InputError when a source cannot be opened, holds nothing known, is damaged, or contradicts another
+ * @throws InputError when a source cannot be opened, holds nothing known, is damaged, or
+ * contradicts another
  */
 export async function loadCapture(
   sources: readonly string[],

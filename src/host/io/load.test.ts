@@ -228,7 +228,8 @@ test("a host without active IOMMU: no units, no groups, and both are known", asy
   const sysfs = example(t);
   const bare = execFileSync("sh", [
     "-c",
-    `cd ${sysfs.root}/sys && rm -rf class/iommu/* kernel/iommu_groups/* && find . -name iommu_group -delete`,
+    `cd ${sysfs.root}/sys && rm -rf class/iommu/* kernel/iommu_groups/*` +
+      " && find . -name iommu_group -delete",
   ]);
   assert.equal(bare.length, 0);
   const capture = await loadCapture([], { root: sysfs.root });
@@ -285,7 +286,7 @@ test("large files of something else are refused after a bounded look", async () 
 
 test("two files of one host merge; files of two hosts are refused", async () => {
   const text = (device: string): string =>
-    `00:00.0 Host bridge [0600]: Intel Corporation Device [8086:${device}] (rev 02)\n\tControl: I/O+\n`;
+    `00:00.0 Host bridge [0600]: Intel Device [8086:${device}] (rev 02)\n\tControl: I/O+\n`;
   const a = write("a.txt", text("29c0"));
   const b = write("b.txt", text("1237"));
   await assert.rejects(loadCapture([a, b]), (error) =>

@@ -1,28 +1,23 @@
 // biome-ignore-all lint/style/noDefaultExport: the library exports one function, CommonJS style
 /** Shapes of the archive libraries, as far as they are used here. */
 declare module "tar-stream" {
-  import type { Readable, Writable } from "node:stream";
-
   export interface Header {
     readonly name: string;
     readonly size: number;
     readonly type: string;
     readonly linkname?: string | null;
   }
-  export interface Extract
-    extends Writable,
-      AsyncIterable<Readable & { readonly header: Header }> {}
-  export function extract(): Extract;
-  export interface Pack extends Readable {
-    entry(header: { name: string; type?: string; linkname?: string }, body?: string | Buffer): void;
-    finalize(): void;
+  export interface Entry extends AsyncIterable<Uint8Array> {
+    readonly header: Header;
+    resume(): void;
   }
-  export function pack(): Pack;
+  export interface Extract extends NodeJS.WritableStream, AsyncIterable<Entry> {
+    destroy(error?: Error): void;
+  }
+  export function extract(): Extract;
 }
 
 declare module "unbzip2-stream" {
-  import type { Duplex } from "node:stream";
-
-  const unbzip2Stream: () => Duplex;
+  const unbzip2Stream: () => NodeJS.ReadWriteStream;
   export default unbzip2Stream;
 }

@@ -11,7 +11,9 @@ import {
 
 const BLOCK = 512;
 
-/** A header block with a right checksum (POSIX ustar, § pax interchange format; also older tars). */
+/**
+ * A header block with a right checksum (POSIX ustar, § pax interchange format; also older tars).
+ */
 export function looksLikeTar(bytes: Uint8Array): boolean {
   if (bytes.length < BLOCK) return false;
   let sum = 0;

@@ -1,4 +1,7 @@
-/** Compressed files: which kind, and their contents as a stream. Libraries are loaded when one is met. */
+/**
+ * Compressed files: which kind, and their contents as a stream. Libraries are loaded when one is
+ * met.
+ */
 import { Readable } from "node:stream";
 import { InputError } from "../../units/index.js";
 import { UNPACKED_LIMIT_BYTES } from "./limits.js";

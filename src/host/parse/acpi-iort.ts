@@ -1,8 +1,8 @@
 /**
  * IORT: Arm's I/O Remapping Table, DEN0049E.
  *
- * Nodes refer to each other by their offset in the table. What counts here: which requester IDs of a PCI root
- * complex reach an SMMU, and the reserved memory ranges of streams.
+ * Nodes refer to each other by their offset in the table. What counts here: which requester IDs of
+ * a PCI root complex reach an SMMU, and the reserved memory ranges of streams.
  */
 import type { IortReserved, IortRootComplex, IortTable } from "../../isolation/index.js";
 import type { InputPlace } from "../../units/index.js";

@@ -1,8 +1,9 @@
 /**
  * IVRS: AMD's I/O Virtualization Reporting Structure. AMD I/O Virtualization 3.10 § 5.
  *
- * A unit may be described by blocks of type 10h, 11h and 40h; each newer type replaces the older ones, so
- * only the blocks of the highest type count for a unit. Requester IDs here are 16 bits within the segment.
+ * A unit may be described by blocks of type 10h, 11h and 40h; each newer type replaces the older
+ * ones, so only the blocks of the highest type count for a unit. Requester IDs here are 16 bits
+ * within the segment.
  */
 import type { IvmdRegion, IvrsTable, IvrsUnit } from "../../isolation/index.js";
 import { bdfFromRid, hex, type InputPlace } from "../../units/index.js";
@@ -75,7 +76,10 @@ interface OpenRange {
   readonly at: number;
 }
 
-/** Device entries of one block, § 5.2.2.1: single functions, and ranges from a start to an end entry. */
+/**
+ * Device entries of one block, § 5.2.2.1: single functions, and ranges from a start to an end
+ * entry.
+ */
 class DeviceEntries {
   readonly covered: { first: number; last: number }[] = [];
   readonly aliases: { first: number; last: number; alias: number }[] = [];

@@ -69,7 +69,9 @@ export function ascii(bytes: Uint8Array, at: number, length: number): string {
   return out;
 }
 
-/** Starts like an ACPI table: a signature of capitals and digits and a length that the bytes have. */
+/**
+ * Starts like an ACPI table: a signature of capitals and digits and a length that the bytes have.
+ */
 export function looksLikeAcpiTable(bytes: Uint8Array): boolean {
   if (bytes.length < ACPI_HEADER_SIZE || !/^[A-Z][A-Z0-9]{3}$/.test(ascii(bytes, 0, 4)))
     return false;
@@ -84,7 +86,8 @@ function lengthField(bytes: Uint8Array): number {
 
 /**
  * A reader over a table whose length and checksum hold.
- * @throws InputError when the table is cut, longer than its length field says, or its bytes do not sum to 0.
+ * @throws InputError when the table is cut, longer than its length field says, or its bytes do not
+ * sum to 0.
  */
 export function openTable(bytes: Uint8Array, signature: string, place: InputPlace): AcpiReader {
   const reader = new AcpiReader(bytes, place);
@@ -105,7 +108,8 @@ export function openTable(bytes: Uint8Array, signature: string, place: InputPlac
 }
 
 /**
- * Walks sub-tables. `size` reads the header of one and gives its length; `visit` sees its start and end.
+ * Walks sub-tables. `size` reads the header of one and gives its length; `visit` sees its start and
+ * end.
  * @throws InputError when a sub-table is shorter than its header or runs past the end.
  */
 export function walkStructures(

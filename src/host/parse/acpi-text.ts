@@ -1,8 +1,8 @@
 /**
  * ACPI tables written as text: base64, `acpidump` hex, and `iasl -d` listings.
  *
- * All three become the table's bytes, which the binary parsers then read and verify. A listing that ends with
- * a raw dump is taken from there; otherwise its fields are written back at their offsets.
+ * All three become the table's bytes, which the binary parsers then read and verify. A listing that
+ * ends with a raw dump is taken from there; otherwise its fields are written back at their offsets.
  */
 import { InputError, type InputPlace } from "../../units/index.js";
 import { ascii, looksLikeAcpiTable } from "./acpi-reader.js";
@@ -66,6 +66,7 @@ export function decodeBase64(text: string): Uint8Array | undefined {
 const BASE64_VALUE = new Int8Array(128).fill(-1);
 for (let i = 0; i < ALPHABET.length; i++) BASE64_VALUE[ALPHABET.charCodeAt(i)] = i;
 
+/** With padding. */
 export function encodeBase64(bytes: Uint8Array): string {
   const parts: string[] = [];
   let out = "";
@@ -161,7 +162,9 @@ class TableDraft {
     this.#limit(line);
   }
 
-  /** `[offset index size] Name : value`; the size is decimal, or hex with an h in newer listings. */
+  /**
+   * `[offset index size] Name : value`; the size is decimal, or hex with an h in newer listings.
+   */
   field(match: RegExpExecArray, line: number): void {
     const at = Number.parseInt(match[1] ?? "", 16);
     const sizeText = match[2] ?? "";
@@ -190,7 +193,10 @@ class TableDraft {
   }
 }
 
-/** `"TEXT"`, `0A0B` (a number, most significant digit first), `05,04` or `00 00 00` (bytes in order). */
+/**
+ * `"TEXT"`, `0A0B` (a number, most significant digit first), `05,04` or `00 00 00` (bytes in
+ * order).
+ */
 function fieldBytes(text: string, size: number): number[] | undefined {
   const quoted = /^"([^"]*)"/.exec(text);
   if (quoted !== null) {

@@ -1,4 +1,7 @@
-/** One ACPI table, as bytes, to a capture part. Tables that say nothing about IOMMUs only count as present. */
+/**
+ * One ACPI table, as bytes, to a capture part. Tables that say nothing about IOMMUs only count as
+ * present.
+ */
 import type { HostFacts } from "../../isolation/index.js";
 import type { InputPlace } from "../../units/index.js";
 import type { CapturePart, Note, PartKind } from "../capture.js";

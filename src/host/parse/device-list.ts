@@ -1,6 +1,7 @@
 /**
- * Device lists: one line per function, `DEV 0000:00:1f.2 vendor=0x8086 device=0x2922 class=… driver=… path=…`,
- * as a boot script writes them from sysfs. `-` or nothing means that the kernel shows none.
+ * Device lists: one line per function, `DEV 0000:00:1f.2 vendor=0x8086 device=0x2922 class=…
+ * driver=… path=…`, as a boot script writes them from sysfs. `-` or nothing means that the kernel
+ * shows none.
  */
 import type { SeenIommu } from "../../isolation/index.js";
 import { type Bdf, InputError, parseBdf } from "../../units/index.js";
@@ -124,7 +125,9 @@ function parentIn(path: string | undefined): Bdf | null | undefined {
   return /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/i.test(above) ? null : parseBdf(above);
 }
 
-/** AMD units show an `iommu` directory of their own under the unit's function: that is no unit name. */
+/**
+ * AMD units show an `iommu` directory of their own under the unit's function: that is no unit name.
+ */
 function seenUnit(name: string, devices: readonly Bdf[]): SeenIommu[] {
   if (name === "iommu") return [];
   const kind = name.startsWith("dmar") ? "vt-d" : name.startsWith("ivhd") ? "amd-vi" : "other";

@@ -1,4 +1,6 @@
-/** What the IOMMU drivers print at boot: units, registers, reserved ranges, and whether they work. */
+/**
+ * What the IOMMU drivers print at boot: units, registers, reserved ranges, and whether they work.
+ */
 import type { SeenIommu } from "../../isolation/index.js";
 import { parseBdf, type Span } from "../../units/index.js";
 

@@ -1,10 +1,10 @@
 /**
  * Kernel logs: dmesg, serial consoles, journald and syslog files, in any mixture of prefixes.
  *
- * Taken from a log: kernel, command line, which ACPI tables exist, the IOMMU units with their registers, and the
- * groups. Where a device is put into groups more than once (removed and scanned again) the later line holds.
- * Whether an IOMMU is in use is read from what the IOMMU drivers say, never from group lines: recorded groups
- * must not feed the calculation.
+ * Taken from a log: kernel, command line, which ACPI tables exist, the IOMMU units with their
+ * registers, and the groups. Where a device is put into groups more than once (removed and scanned
+ * again) the later line holds. Whether an IOMMU is in use is read from what the IOMMU drivers say,
+ * never from group lines: recorded groups must not feed the calculation.
  */
 import type { HostFacts } from "../../isolation/index.js";
 import { type Bdf, parseBdf } from "../../units/index.js";
@@ -63,10 +63,11 @@ function chooseBoot(boots: readonly BootLog[]): BootLog {
   return chosen;
 }
 
+const LOG_LINE =
+  /^(?:<\d{1,2}>)?\[|^[A-Z][a-z]{2} +\d|^\d{4}-\d\d-\d\d|^\S+ \S+: |^(?:iommu: )?Adding /;
+
 function startsLogLine(line: string): boolean {
-  return /^(?:<\d{1,2}>)?\[|^[A-Z][a-z]{2} +\d|^\d{4}-\d\d-\d\d|^\S+ \S+: |^(?:iommu: )?Adding /.test(
-    line,
-  );
+  return LOG_LINE.test(line);
 }
 
 /** One boot of a log. */

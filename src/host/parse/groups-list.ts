@@ -1,4 +1,7 @@
-/** Shared by the parsers that meet groups: collecting members, and functions of which only the address is known. */
+/**
+ * Shared by the parsers that meet groups: collecting members, and functions of which only the
+ * address is known.
+ */
 import { ConfigSpace } from "../../pcie/index.js";
 import type { Bdf, InputPlace } from "../../units/index.js";
 import type { CapturedFunction, RecordedGroup } from "../capture.js";

@@ -1,6 +1,6 @@
 /**
- * Reserved regions of groups: lines `0x… 0x… kind` of the kernel's reserved_regions files, in a list with
- * `GROUP n type=DMA` heads or below paths of the files.
+ * Reserved regions of groups: lines `0x… 0x… kind` of the kernel's reserved_regions files, in a
+ * list with `GROUP n type=DMA` heads or below paths of the files.
  */
 import type { CapturePart, RecordedGroup, ReservedRegion } from "../capture.js";
 import type { TextLines } from "./text.js";

@@ -19,6 +19,12 @@ function groups(part: CapturePart | undefined): string {
 
 const EXPECTED = "0:00:00.0 12:00:1f.0,00:1f.3";
 
+const LONG = "lrwxrwxrwx 1 root root 0 Nov 22 05:40";
+const link = (device: string): string =>
+  `${LONG} ${device} -> ../../../../devices/pci0000:00/${device}`;
+const groupLink = (path: string, group: number): string =>
+  `${LONG} ${path} -> ../../../kernel/iommu_groups/${group}`;
+
 const FORMS: Readonly<Record<string, string>> = {
   "GROUP n BDF": "GROUP 0 0000:00:00.0\nGROUP 12 0000:00:1f.0\nGROUP 12 0000:00:1f.3\n",
   "one line each":
@@ -26,7 +32,8 @@ const FORMS: Readonly<Record<string, string>> = {
     "IOMMU Group 12 00:1f.0 ISA bridge [0601]: Intel Corporation Device [8086:1d41]\n" +
     "IOMMU Group 12 00:1f.3 SMBus [0c05]: Intel Corporation Device [8086:1d22]\n",
   "colon after the number":
-    "IOMMU Group 0: 00:00.0 Host bridge\nIOMMU Group 12: 00:1f.0 ISA bridge\nIOMMU Group 12: 00:1f.3 SMBus\n",
+    "IOMMU Group 0: 00:00.0 Host bridge\n" +
+    "IOMMU Group 12: 00:1f.0 ISA bridge\nIOMMU Group 12: 00:1f.3 SMBus\n",
   "heads with devices below":
     "IOMMU Group 0:\n\t00:00.0 Host bridge [0600]: Intel Corporation Device [8086:3c00]\n" +
     "IOMMU Group 12:\n\t00:1f.0 ISA bridge [0601]: Intel Corporation Device [8086:1d41]\n" +
@@ -36,23 +43,25 @@ const FORMS: Readonly<Record<string, string>> = {
     "Group 12:\t[8086:1d41] [R] 00:1f.0  ISA bridge         Device\n" +
     "\t\t[8086:1d22]     00:1f.3  SMBus              Device\n",
   "quoted in mail":
-    "> IOMMU Group 0:\n>         00:00.0 Host bridge [0600]: Device [8086:3c00]\n> IOMMU Group 12:\n" +
-    ">         00:1f.0 ISA bridge [0601]: Device\n> [8086:1d41]\n>         00:1f.3 SMBus [0c05]: X\n",
+    "> IOMMU Group 0:\n>         00:00.0 Host bridge [0600]: Device [8086:3c00]\n" +
+    "> IOMMU Group 12:\n>         00:1f.0 ISA bridge [0601]: Device\n> [8086:1d41]\n" +
+    ">         00:1f.3 SMBus [0c05]: X\n",
   "device and group": "# comment\n0000:00:00.0\t0\n0000:00:1f.0\t12\n0000:00:1f.3\t12\n",
   "group and device": "0 0000:00:00.0\n12 0000:00:1f.0\n12 0000:00:1f.3\n",
   find:
-    "/sys/kernel/iommu_groups/12/devices/0000:00:1f.0\n/sys/kernel/iommu_groups/0/devices/0000:00:00.0\n" +
+    "/sys/kernel/iommu_groups/12/devices/0000:00:1f.0\n" +
+    "/sys/kernel/iommu_groups/0/devices/0000:00:00.0\n" +
     "/sys/kernel/iommu_groups/12/devices/0000:00:1f.3\n",
   "ls -l of the groups":
     "/sys/kernel/iommu_groups/0/devices:\ntotal 0\n" +
-    "lrwxrwxrwx 1 root root 0 Nov 22 05:40 0000:00:00.0 -> ../../../../devices/pci0000:00/0000:00:00.0\n\n" +
+    `${link("0000:00:00.0")}\n\n` +
     "/sys/kernel/iommu_groups/12/devices:\ntotal 0\n" +
-    "lrwxrwxrwx 1 root root 0 Nov 22 05:40 0000:00:1f.0 -> ../../../../devices/pci0000:00/0000:00:1f.0\n" +
-    "lrwxrwxrwx 1 root root 0 Nov 22 05:40 0000:00:1f.3 -> ../../../../devices/pci0000:00/0000:00:1f.3\n",
+    `${link("0000:00:1f.0")}\n` +
+    `${link("0000:00:1f.3")}\n`,
   "ls -l of the devices' links":
-    "lrwxrwxrwx 1 root root 0 /sys/bus/pci/devices/0000:00:00.0/iommu_group -> ../../../kernel/iommu_groups/0\n" +
-    "lrwxrwxrwx 1 root root 0 /sys/bus/pci/devices/0000:00:1f.0/iommu_group -> ../../../kernel/iommu_groups/12\n" +
-    "lrwxrwxrwx 1 root root 0 /sys/bus/pci/devices/0000:00:1f.3/iommu_group -> ../../../kernel/iommu_groups/12\n",
+    `${groupLink("/sys/bus/pci/devices/0000:00:00.0/iommu_group", 0)}\n` +
+    `${groupLink("/sys/bus/pci/devices/0000:00:1f.0/iommu_group", 12)}\n` +
+    `${groupLink("/sys/bus/pci/devices/0000:00:1f.3/iommu_group", 12)}\n`,
 };
 
 for (const [name, text] of Object.entries(FORMS)) {
@@ -109,7 +118,8 @@ test("prose that mentions groups is no list", () => {
 test("reserved regions with the group's type", () => {
   const part = parseReserved(
     linesOf(
-      "GROUP 2 type=DMA-FQ name=\n0x0000000000000000 0x0000000000ffffff direct-relaxable\n0x00000000fee00000 0x00000000feefffff msi\nGROUP 3 type=identity name=\n",
+      "GROUP 2 type=DMA-FQ name=\n0x0000000000000000 0x0000000000ffffff direct-relaxable\n" +
+        "0x00000000fee00000 0x00000000feefffff msi\nGROUP 3 type=identity name=\n",
       "reserved",
     ),
   );

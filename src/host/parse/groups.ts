@@ -1,10 +1,12 @@
 /**
- * Lists of IOMMU groups: `GROUP n BDF` lines, the shell loops that people share ("IOMMU Group 12 03:00.0 VGA …",
- * "IOMMU Group 12:" with devices below), `n BDF` and `BDF n` tables, and listings of /sys/kernel/iommu_groups.
+ * Lists of IOMMU groups: `GROUP n BDF` lines, the shell loops that people share ("IOMMU Group 12
+ * 03:00.0 VGA …", "IOMMU Group 12:" with devices below), `n BDF` and `BDF n` tables, and listings
+ * of /sys/kernel/iommu_groups.
  *
- * A file may hold several listings (before and after a change). A listing ends where prose follows a blank line or
- * where a device comes a second time; listings that share no device and no group belong together. The largest
- * listing counts, of equal ones the last, and a contradiction between them is noted.
+ * A file may hold several listings (before and after a change). A listing ends where prose follows
+ * a blank line or where a device comes a second time; listings that share no device and no group
+ * belong together. The largest listing counts, of equal ones the last, and a contradiction between
+ * them is noted.
  */
 import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
 import type { CapturedFunction, CapturePart, Note } from "../capture.js";
@@ -13,17 +15,16 @@ import { type LspciOptions, parseLspci } from "./lspci/parse.js";
 import { joinWrapped, TextLines } from "./text.js";
 
 const B = "((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\\.[0-7])";
+/** Some scripts print ids and a reset mark before the address. */
+const IDS = "(?:\\[([0-9a-f]{4}):([0-9a-f]{4})\\]\\s*)?(?:\\[.\\]\\s*)?";
 const PREFIX = "^[\\s*|│├└─\\-]*";
 /** Group and device on one line; what `lspci` says of the device may come before or after. */
 const INLINE = new RegExp(
-  `${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s]+(\\d{1,6})\\b[:,\\s]*(?:\\[([0-9a-f]{4}):([0-9a-f]{4})\\]\\s*)?(?:\\[.\\]\\s*)?${B}(?=[\\s,;]|$)(.*)$`,
+  `${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s]+(\\d{1,6})\\b[:,\\s]*${IDS}${B}(?=[\\s,;]|$)(.*)$`,
   "i",
 );
 const HEADER = new RegExp(`${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s#]+(\\d{1,6})\\s*:?\\s*$`, "i");
-const MEMBER = new RegExp(
-  `^[\\s*|│├└─\\-]+(?:\\[([0-9a-f]{4}):([0-9a-f]{4})\\]\\s*)?(?:\\[.\\]\\s*)?${B}(?=[\\s,;]|$)(.*)$`,
-  "i",
-);
+const MEMBER = new RegExp(`^[\\s*|│├└─\\-]+${IDS}${B}(?=[\\s,;]|$)(.*)$`, "i");
 const TABLE_ID_FIRST = new RegExp(`^\\s*(\\d{1,6})[\\s,;]+${B}(?=[\\s,;]|$)(.*)$`, "i");
 const TABLE_BDF_FIRST = new RegExp(`^\\s*${B}[\\s,;]+(\\d{1,6})\\s*$`, "i");
 const SYSFS_PATH = new RegExp(`iommu_groups/(\\d{1,6})/devices/${B}(?=$|\\s)`, "i");

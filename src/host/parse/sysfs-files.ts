@@ -1,6 +1,7 @@
 /**
- * Part of a sysfs tree in memory: files, symbolic links and directories by path, from the live host, a copied
- * directory, a tar, or `ls -l` listings. Paths use "/"; what comes before the part of interest does not matter.
+ * Part of a sysfs tree in memory: files, symbolic links and directories by path, from the live
+ * host, a copied directory, a tar, or `ls -l` listings. Paths use "/"; what comes before the part
+ * of interest does not matter.
  */
 export class SysfsFiles {
   readonly files = new Map<string, Uint8Array>();
@@ -27,13 +28,19 @@ const OF_INTEREST = [
   /(?:^|\/)firmware\/devicetree(?:\/base)?$/,
 ];
 
-/** Whether an entry of an archive or directory belongs to a sysfs or procfs tree that a capture needs. */
+/**
+ * Whether an entry of an archive or directory belongs to a sysfs or procfs tree that a capture
+ * needs.
+ */
 export function isSysfsPath(path: string): boolean {
   if (!path.includes("/")) return false;
   return BDF_DIRECTORY.test(path) || OF_INTEREST.some((pattern) => pattern.test(path));
 }
 
-/** Whether a path lies inside a sysfs or procfs tree; what is not of interest there is nothing else either. */
+/**
+ * Whether a path lies inside a sysfs or procfs tree; what is not of interest there is nothing else
+ * either.
+ */
 export function isInsideSysfs(path: string): boolean {
   return /(?:^|\/)(?:sys\/(?:block|bus|class|dev|devices|firmware|fs|kernel|module)|proc\/[^/]+)(?:\/|$)/.test(
     path,

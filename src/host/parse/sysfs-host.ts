@@ -1,4 +1,7 @@
-/** Facts of the whole host in a sysfs and procfs tree: kernel, command line, firmware tables, IOMMU units. */
+/**
+ * Facts of the whole host in a sysfs and procfs tree: kernel, command line, firmware tables, IOMMU
+ * units.
+ */
 import type { HostFacts } from "../../isolation/index.js";
 import type { InputPlace } from "../../units/index.js";
 import type { Note } from "../capture.js";

@@ -1,6 +1,6 @@
 /**
- * `ls -l` listings and `path: value` lines of sysfs, as people paste them, made into a tree and read as one.
- * Links without a directory of their own are taken as entries of /sys/bus/pci/devices.
+ * `ls -l` listings and `path: value` lines of sysfs, as people paste them, made into a tree and
+ * read as one. Links without a directory of their own are taken as entries of /sys/bus/pci/devices.
  */
 import type { CapturePart } from "../capture.js";
 import { parseSysfs } from "./sysfs.js";

@@ -1,8 +1,9 @@
 /**
  * A sysfs tree to a capture part.
  *
- * One pass over all paths, each judged by its end, so that a live tree, a copy with or without links, and a tar
- * that starts anywhere give the same. Missing entries mean "not known" unless the tree shows that it keeps links.
+ * One pass over all paths, each judged by its end, so that a live tree, a copy with or without
+ * links, and a tar that starts anywhere give the same. Missing entries mean "not known" unless the
+ * tree shows that it keeps links.
  */
 import { type BarHint, ConfigSpace } from "../../pcie/index.js";
 import { type Bdf, InputError, type InputPlace } from "../../units/index.js";
@@ -13,7 +14,10 @@ import type { SysfsFiles } from "./sysfs-files.js";
 import { hostFacts } from "./sysfs-host.js";
 import { type Draft, SysfsIndex } from "./sysfs-index.js";
 
-/** Undefined when the tree holds nothing of use. @throws InputError when an attribute or a table is damaged. */
+/**
+ * Undefined when the tree holds nothing of use. @throws InputError when an attribute or a table is
+ * damaged.
+ */
 export function parseSysfs(tree: SysfsFiles, place: InputPlace): CapturePart | undefined {
   const index = new SysfsIndex(tree, place.file);
   const notes: Note[] = [];
