@@ -3,26 +3,34 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type DumpedFunction, readDump } from "../../test/support/dump.js";
 import { sharedFiles, skipWithoutShared } from "../../test/support/shared.js";
+import { bdfFromRid } from "../units/index.js";
 import {
   acsBitNames,
   type BridgeWindow,
+  buildFabric,
   type CapabilityEntry,
   CapabilityId,
+  CXL_VENDOR,
+  CxlDvsec,
   ExtendedCapabilityId,
+  findCxlDevice,
   listCapabilityEntries,
   PciFunction,
   POWER_STATES,
   readAer,
   readAri,
+  readCxlDevice,
   readDvsec,
   readMsi,
   readMsiX,
   readPower,
   Uncorrectable,
+  vfRids,
 } from "./index.js";
 
 const skip = skipWithoutShared();
-const dumps = sharedFiles("groundtruth", "lspci-vvvxxxx.txt").flatMap(({ text }) => readDump(text));
+const samples = sharedFiles("groundtruth", "lspci-vvvxxxx.txt").map(({ text }) => readDump(text));
+const dumps = samples.flat();
 
 /** Calls `check` for each function and each of its capabilities with that id; returns how many. */
 function each(
@@ -134,6 +142,44 @@ test("SR-IOV numbers and VF BARs", { skip }, () => {
     assert.ok(lines.includes(`VF offset: ${f.firstVfOffset}, stride: ${f.vfStride}`), lines);
   });
   assert.ok(count > 10);
+});
+
+test("VF n decodes at VF 0's address plus n sizes", { skip }, () => {
+  let checked = 0;
+  for (const sample of samples) {
+    const fabric = buildFabric({ functions: sample });
+    for (const pf of fabric.functions) {
+      const vf0 = pf.vfBars?.[0];
+      if (!pf.sriov || vf0?.base === undefined) continue;
+      vfRids(pf.rid, pf.sriov).forEach((rid, n) => {
+        const vf = sample.find((d) => d.bdf === bdfFromRid(pf.segment, rid));
+        const region = /Region 0: Memory at ([0-9a-f]+) .*\[size=(\d+)K\]/.exec(vf?.text ?? "");
+        if (region === null) return;
+        const size = BigInt(region[2] ?? 0) << 10n;
+        assert.equal(BigInt(`0x${region[1]}`), (vf0.base ?? 0n) + BigInt(n) * size);
+        checked++;
+      });
+    }
+  }
+  assert.ok(checked > 20, `${checked}`);
+});
+
+test("CXL devices say which protocols they speak", { skip }, () => {
+  let checked = 0;
+  each(ExtendedCapabilityId.Dvsec, true, ({ config }, { offset }, lines) => {
+    const { vendor, id } = readDvsec(config, offset);
+    if (vendor !== CXL_VENDOR || id !== CxlDvsec.Device) return;
+    const f = readCxlDevice(config, offset);
+    assert.deepEqual(findCxlDevice(config), f);
+    const printed = `CXLCap:\tCache${sign(f.cache)} IO${sign(f.io)} Mem${sign(f.memory)}`;
+    assert.ok(lines.includes(printed), lines);
+    checked++;
+  });
+  assert.ok(checked > 0);
+  const others = dumps.filter(({ text }) => !text.includes("CXLCap:"));
+  for (const { config } of others) {
+    assert.equal(findCxlDevice(config), config.extent === 4096 ? null : undefined);
+  }
 });
 
 test("BARs, bridge windows and express facts", { skip }, () => {

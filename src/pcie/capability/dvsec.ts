@@ -1,6 +1,8 @@
 /** Designated vendor-specific capabilities: PCIe 6 § 7.9.6; those of CXL: CXL 3.1 § 8.1. */
 import { bitOf } from "../../units/index.js";
 import type { ConfigSpace } from "../config-space.js";
+import { listCapabilityEntries } from "./entries.js";
+import { ExtendedCapabilityId } from "./list.js";
 
 export const CXL_VENDOR = 0x1e98;
 /** DVSEC ids under the CXL vendor id. */
@@ -54,4 +56,18 @@ export function readCxlDevice(config: ConfigSpace, offset: number): CxlDeviceFac
     io: bitOf(capability, 1),
     memory: bitOf(capability, 2),
   };
+}
+
+/** The CXL device facts of a function; null when it is no CXL device, undefined when not known. */
+export function findCxlDevice(config: ConfigSpace): CxlDeviceFacts | null | undefined {
+  const entries = listCapabilityEntries(config);
+  for (const { extended, id, offset } of entries) {
+    if (!extended || id !== ExtendedCapabilityId.Dvsec) continue;
+    const dvsec = readDvsec(config, offset);
+    if (dvsec.vendor === undefined || dvsec.id === undefined) return undefined;
+    if (dvsec.vendor === CXL_VENDOR && dvsec.id === CxlDvsec.Device) {
+      return readCxlDevice(config, offset);
+    }
+  }
+  return config.extent === 4096 ? null : undefined;
 }
