@@ -89,6 +89,9 @@ function decodeParts(lines: readonly RawLine[]): DecodedMail {
   return { lines: out, quotedPrintable: used["quoted-printable"], base64: used.base64 };
 }
 
+/** Longer than any line that makes sense; ends endless joining. */
+const JOINED_LIMIT = 1 << 16;
+
 function unquoteAll(lines: readonly RawLine[]): RawLine[] {
   const out: RawLine[] = [];
   let pending = "";
@@ -96,7 +99,7 @@ function unquoteAll(lines: readonly RawLine[]): RawLine[] {
   for (const line of lines) {
     if (pending === "") number = line.number;
     const text = line.text.trimEnd();
-    if (text.endsWith("=")) {
+    if (text.endsWith("=") && pending.length < JOINED_LIMIT) {
       pending += text.slice(0, -1) || " ";
       continue;
     }

@@ -71,7 +71,7 @@ function decodeUtf16(bytes: Uint8Array, from: number, high: 0 | 1): string {
 
 export function decodeUtf8(bytes: Uint8Array): string {
   const out: string[] = [];
-  const units = new Uint16Array(CHUNK + 2);
+  const units = new Uint16Array(Math.min(CHUNK, bytes.length) + 2);
   let n = 0;
   for (let i = 0; i < bytes.length; ) {
     if (n >= CHUNK) {

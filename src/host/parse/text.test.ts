@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InputError } from "../../units/index.js";
-import { continuesPrevious, joinWrapped, linesOf, readLines, stripTimestamp } from "./text.js";
+import {
+  continuesPrevious,
+  joinWrapped,
+  LINE_COUNT_LIMIT,
+  linesOf,
+  readLines,
+  stripTimestamp,
+} from "./text.js";
 import { decodeText } from "./text-encoding.js";
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -118,6 +125,14 @@ test("time stamps of kernel log, ISO 8601 and syslog", () => {
   assert.equal(stripTimestamp("2024-01-02T03:04:05.678+01:00 host kernel: pci x"), "pci x");
   assert.equal(stripTimestamp("Jan  2 03:04:05 host lspci[12]: 00:00.0 Host"), "00:00.0 Host");
   assert.equal(stripTimestamp("00:00.0 Host bridge"), "00:00.0 Host bridge");
+});
+
+test("more lines than the limit are refused by file and line", () => {
+  const blank = new Uint8Array(LINE_COUNT_LIMIT + 1).fill(10);
+  assert.throws(
+    () => readLines(blank, "blank.txt"),
+    (error) => InputError.is(error) && error.place.line === LINE_COUNT_LIMIT + 1,
+  );
 });
 
 test("a file beyond the limit is refused by name", () => {

@@ -22,6 +22,10 @@ export type Repair =
 
 /** Larger files are refused; hex dumps have their own reader without this limit. */
 export const TEXT_LIMIT_BYTES = 256 * 1024 * 1024;
+/** Bounds memory: a line costs about 60 bytes beside its text. */
+export const LINE_COUNT_LIMIT = 6_000_000;
+/** The same for mail and web pages, whose decoding takes more memory. */
+export const MAIL_LINE_COUNT_LIMIT = 1_000_000;
 
 export class TextLines {
   readonly file: string;
@@ -63,7 +67,10 @@ export class TextLines {
   }
 }
 
-/** @throws InputError when the file is larger than {@link TEXT_LIMIT_BYTES}. */
+/**
+ * @throws InputError when the file has more than {@link TEXT_LIMIT_BYTES} or {@link
+ * LINE_COUNT_LIMIT}.
+ */
 export function readLines(bytes: Uint8Array, file: string): TextLines {
   if (bytes.length > TEXT_LIMIT_BYTES) {
     throw new InputError("the file is too large for a text capture", { file }, "at most 256 MiB");
@@ -74,23 +81,56 @@ export function readLines(bytes: Uint8Array, file: string): TextLines {
 
 /** The same for text that is already a string (platform descriptions, tests, pasted input). */
 export function linesOf(text: string, file: string, repairs: readonly Repair[] = []): TextLines {
-  const done = new Set<Repair>(repairs);
+  const out = new LineCollector(file, repairs);
   const html = HTML.test(text.slice(0, 1 << 20));
-  if (html) done.add("html");
-  const mail = decodeMail(splitLines(html ? stripTags(text) : text));
-  if (mail.quotedPrintable) done.add("quoted-printable");
-  if (mail.base64) done.add("base64");
-  const lines: string[] = [];
-  const numbers: number[] = [];
-  const widths: number[] = [];
-  for (const raw of mail.lines) {
-    const line = cleanLine(raw.text, html, done);
-    lines.push(line);
-    numbers.push(raw.number);
-    const last = raw.text.charCodeAt(raw.text.length - 1);
-    widths.push(last === 0x20 && raw.text.length > 20 ? -raw.text.length : raw.text.length);
+  if (html || MAY_BE_ENCODED.test(text)) out.mail(html ? stripTags(text) : text, html);
+  else eachLine(text, (line, number) => out.add(line, number, false));
+  return out.lines();
+}
+
+const MAY_BE_ENCODED = /=3D|content-transfer-encoding:/i;
+
+class LineCollector {
+  readonly #file: string;
+  readonly #lines: string[] = [];
+  readonly #numbers: number[] = [];
+  readonly #widths: number[] = [];
+  readonly #repairs: Set<Repair>;
+
+  constructor(file: string, repairs: readonly Repair[]) {
+    this.#file = file;
+    this.#repairs = new Set(repairs);
   }
-  return new TextLines(file, lines, numbers, widths, done);
+
+  mail(text: string, html: boolean): void {
+    const raw: RawLine[] = [];
+    eachLine(text, (line, number) => {
+      if (raw.length >= MAIL_LINE_COUNT_LIMIT) this.#tooMany(number, MAIL_LINE_COUNT_LIMIT);
+      for (const part of html ? parts(line) : [line]) raw.push({ text: part, number });
+    });
+    if (html) this.#repairs.add("html");
+    const mail = decodeMail(raw);
+    if (mail.quotedPrintable) this.#repairs.add("quoted-printable");
+    if (mail.base64) this.#repairs.add("base64");
+    for (const line of mail.lines) this.add(line.text, line.number, html);
+  }
+
+  add(raw: string, number: number, html: boolean): void {
+    if (this.#lines.length >= LINE_COUNT_LIMIT) this.#tooMany(number, LINE_COUNT_LIMIT);
+    this.#lines.push(cleanLine(raw, html, this.#repairs));
+    this.#numbers.push(number);
+    const last = raw.charCodeAt(raw.length - 1);
+    this.#widths.push(last === 0x20 && raw.length > 20 ? -raw.length : raw.length);
+  }
+
+  lines(): TextLines {
+    return new TextLines(this.#file, this.#lines, this.#numbers, this.#widths, this.#repairs);
+  }
+
+  #tooMany(line: number, limit: number): never {
+    const place = { file: this.#file, line };
+    throw new InputError("the file has too many lines", place, `at most ${limit}`);
+  }
 }
 
 const HTML = /&(?:lt|gt|amp|quot|nbsp|#39|#x27|#160|#9);|<(?:pre|br|html|div)\b[^<>]*>/i;
@@ -110,31 +150,31 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "#9": "\t",
 };
 
-/** `<br>` ends a line only where the source does not end it too; then the line keeps its number. */
 function stripTags(text: string): string {
   return text.replace(TAG, (tag) => (/^<br/i.test(tag) ? BREAK : ""));
 }
 const BREAK = "\u2028";
 
-function splitLines(text: string): RawLine[] {
-  const out: RawLine[] = [];
+/** `<br>` ends a line only where the source does not end it too. */
+function parts(line: string): string[] {
+  if (!line.includes(BREAK)) return [line];
+  const out = line.split(BREAK);
+  if (out[out.length - 1]?.trim() === "") out.pop();
+  return out;
+}
+
+/** Lines end with LF, CRLF, or a lone CR where the text has no LF at all. */
+function eachLine(text: string, take: (line: string, number: number) => void): void {
   const lone = !text.includes("\n") && text.includes("\r");
   const end = lone ? "\r" : "\n";
   let number = 1;
-  for (let from = 0; from <= text.length; number++) {
+  for (let from = 0; from < text.length; number++) {
     let to = text.indexOf(end, from);
     if (to < 0) to = text.length;
-    if (from === text.length) break;
-    let line = text.slice(from, to);
-    if (line.endsWith("\r")) line = line.slice(0, -1);
-    if (line.includes(BREAK)) {
-      const parts = line.split(BREAK);
-      if (parts[parts.length - 1]?.trim() === "") parts.pop();
-      for (const part of parts) out.push({ text: part, number });
-    } else out.push({ text: line, number });
+    const last = text.charCodeAt(to - 1) === 13 && to > from ? to - 1 : to;
+    take(text.slice(from, last), number);
     from = to + 1;
   }
-  return out;
 }
 
 const ESC = String.fromCharCode(27);

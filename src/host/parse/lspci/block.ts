@@ -36,6 +36,22 @@ export class FunctionBlock {
     this.last = index;
   }
 
+  /** The same lines as another object; not to be added to. */
+  copy(): FunctionBlock {
+    const out = new FunctionBlock(this.header, this.index);
+    for (const [key, value] of this.properties) out.properties.set(key, value);
+    out.regions.push(...this.regions);
+    out.capabilities.push(...this.capabilities);
+    out.denied = this.denied;
+    out.broken = this.broken;
+    out.dead = this.dead;
+    out.last = this.last;
+    out.hex = this.hex;
+    out.hexLength = this.hexLength;
+    out.hexIndex = this.hexIndex;
+    return out;
+  }
+
   /** Has decoded lines, more than the header line. */
   get decoded(): boolean {
     return this.properties.size > 0 || this.capabilities.length > 0 || this.denied;

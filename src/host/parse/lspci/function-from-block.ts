@@ -323,7 +323,8 @@ function dropSilentDump(block: FunctionBlock): void {
   block.hexLength = 0;
 }
 
-function groupOf(properties: ReadonlyMap<string, string>): number | undefined {
+/** The group number a block names, in either form. */
+export function groupOf(properties: ReadonlyMap<string, string>): number | undefined {
   const own =
     properties.get("IOMMU group") ?? /IOMMU group (\d+)/.exec(properties.get("Flags") ?? "")?.[1];
   if (own === undefined || !/^\d{1,9}$/.test(own)) return undefined;

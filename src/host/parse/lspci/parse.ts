@@ -13,7 +13,7 @@ import { builtInNames } from "../names-built-in.js";
 import type { TextLines } from "../text.js";
 import type { FunctionBlock } from "./block.js";
 import { eachBlock } from "./blocks.js";
-import { type Draft, draftFunction, missesList, withoutUndefined } from "./function-from-block.js";
+import { type Draft, draftFunction, groupOf, missesList } from "./function-from-block.js";
 import { readMachineBlocks } from "./machine.js";
 import { RegisterWriter } from "./registers.js";
 
@@ -29,12 +29,13 @@ export function parseLspci(text: TextLines, options: LspciOptions = {}): Capture
   const drafts = new Map<Bdf, Draft>();
   const notes: Note[] = [];
   const take = (block: FunctionBlock): void => {
-    const place = text.place(block.index);
-    const draft = draftFunction(block, writer, place, names);
-    const { bdf } = draft.captured;
+    const { bdf } = block.header;
     const before = drafts.get(bdf);
-    drafts.set(bdf, before === undefined ? draft : joinDrafts(before, draft, text, names, notes));
-    noteDifference(drafts.get(bdf) ?? draft, text, notes);
+    const whole = before === undefined ? block : joinBlocks(before, block, text, notes);
+    if (whole === before?.block) return;
+    const draft = draftFunction(whole, writer, text.place(whole.index), names);
+    drafts.set(bdf, draft);
+    noteDifference(draft, text, notes);
   };
   eachBlock(text, take);
   for (const block of readMachineBlocks(text)) take(block);
@@ -66,8 +67,9 @@ function completeLists(
 const EXPRESS_WITHOUT_EXTENDED = 3;
 
 /**
- * A kernel without access to extended configuration space shows the same text as functions without extended
- * capabilities. Where no function of the file has any, they are not known rather than absent.
+ * A kernel without access to extended configuration space shows the same text as functions without
+ * extended capabilities. Where no function of the file has any, they are not known rather than
+ * absent.
  */
 function withoutExtendedSpace(drafts: Map<Bdf, Draft>): void {
   let express = 0;
@@ -133,7 +135,7 @@ function recordedGroups(drafts: readonly Draft[], place: InputPlace): RecordedGr
 
 function noteDifference(draft: Draft, text: TextLines, notes: Note[]): void {
   const { difference, captured, block } = draft;
-  if (difference < 0 || !block.decoded) return;
+  if (difference < 0 || !block.decoded || notes.length >= NOTE_LIMIT) return;
   const at = formatBdf(captured.bdf);
   notes.push({
     severity: "conflict",
@@ -145,37 +147,53 @@ function noteDifference(draft: Draft, text: TextLines, notes: Note[]): void {
   });
 }
 
-/** Two blocks of one function: the hex of one, the text of the other; of two texts the richer. */
-function joinDrafts(
-  a: Draft,
-  b: Draft,
+/**
+ * Two blocks of one function: the hex of one with the text of the other; of two texts the richer.
+ * Returns the first block itself when the second adds nothing, which also bounds the work for a
+ * listing repeated for ever.
+ */
+function joinBlocks(
+  before: Draft,
+  block: FunctionBlock,
   text: TextLines,
-  names: readonly NameTable[],
   notes: Note[],
-): Draft {
-  const [rich, poor] = richness(b) > richness(a) ? [b, a] : [a, b];
-  if (rich.group !== undefined && poor.group !== undefined && rich.group !== poor.group) {
-    notes.push({
-      severity: "conflict",
-      text: `${formatBdf(rich.captured.bdf)} is listed twice, in groups ${a.group} and ${b.group}`,
-      place: text.place(b.block.index),
-    });
+): FunctionBlock {
+  const old = before.block;
+  const group = groupOf(block.properties);
+  if (group !== undefined && before.group !== undefined && group !== before.group) {
+    noteTwoGroups(before, group, text.place(block.index), notes);
   }
-  if (rich.block.hexLength === 0 && poor.block.hexLength > 0) {
-    rich.block.hex = poor.block.hex;
-    rich.block.hexLength = poor.block.hexLength;
-    rich.block.hexIndex = poor.block.hexIndex;
-    return draftFunction(rich.block, new RegisterWriter(), rich.captured.place, names);
+  const [rich, poor] = richness(block) > richness(old) ? [block, old] : [old, block];
+  const takesHex = rich.hexLength < poor.hexLength;
+  if (takesHex) {
+    rich.hex = poor.hex;
+    rich.hexLength = poor.hexLength;
+    rich.hexIndex = poor.hexIndex;
   }
-  const captured = withoutUndefined({ ...poor.captured, ...rich.captured });
-  return { ...rich, captured, group: rich.group ?? poor.group };
+  let takesText = false;
+  for (const [key, value] of poor.properties) {
+    if (rich.properties.has(key)) continue;
+    rich.properties.set(key, value);
+    takesText = true;
+  }
+  return rich === old && (takesHex || takesText) ? rich.copy() : rich;
 }
 
-function richness(draft: Draft): number {
-  const { block } = draft;
-  return (
-    block.capabilities.length * 4 +
-    block.properties.size +
-    [...block.capabilities].filter((c) => c.registers.size > 0).length * 8
-  );
+/** A text can repeat itself for ever; the notes about it must not. */
+const NOTE_LIMIT = 1000;
+
+function noteTwoGroups(before: Draft, group: number, place: InputPlace, notes: Note[]): void {
+  if (notes.length >= NOTE_LIMIT) return;
+  const at = formatBdf(before.captured.bdf);
+  notes.push({
+    severity: "conflict",
+    text: `${at} is listed twice, in groups ${before.group} and ${group}`,
+    place,
+  });
+}
+
+function richness(block: FunctionBlock): number {
+  let registers = 0;
+  for (const capability of block.capabilities) if (capability.registers.size > 0) registers++;
+  return block.capabilities.length * 4 + block.properties.size + registers * 8;
 }
