@@ -34,8 +34,14 @@ export function refuseContradictions(parts: readonly CapturePart[], source: Inpu
   refuseGroups(parts, refuse);
 }
 
-const expectation = (files: ReadonlySet<string>): string =>
-  `one state; choose with --from FILE, of ${[...files].sort().join(", ")}`;
+/** A folder of many hosts has more files than a message should list. */
+const LISTED_FILES = 12;
+
+function expectation(files: ReadonlySet<string>): string {
+  const names = [...files].sort();
+  const more = names.length > LISTED_FILES ? ` and ${names.length - LISTED_FILES} more` : "";
+  return `one state; choose with --from FILE, of ${names.slice(0, LISTED_FILES).join(", ")}${more}`;
+}
 
 type Refuse = (a: InputPlace, b: InputPlace, why: string) => InputError;
 

@@ -52,22 +52,20 @@ function joined(parts: readonly CapturePart[], from: RecordedGroups["from"]): Re
   // The largest list numbers the groups; another may add devices to groups that both know.
   const idOf = new Map<Bdf, number>();
   for (const g of first.groups) for (const d of g.devices) idOf.set(d, g.id);
+  const used = new Set(first.groups.map((g) => g.id));
   let next = first.groups.reduce((top, g) => Math.max(top, g.id), -1) + 1;
   for (const other of rest) {
     for (const g of other.groups) {
       const shared = g.devices.map((d) => idOf.get(d)).find((id) => id !== undefined);
-      const id = shared ?? (isFree(idOf, g.id) ? g.id : next++);
+      const id = shared ?? (used.has(g.id) ? next++ : g.id);
+      used.add(id);
+      next = Math.max(next, id + 1);
       for (const d of g.devices) if (!idOf.has(d)) idOf.set(d, id);
     }
   }
   const details = new Map(first.groups.map((g) => [g.id, g]));
   const groups = groupsFrom([...idOf].map(([d, id]) => [id, d] as const));
   return [{ ...first, groups: groups.map((g) => ({ ...details.get(g.id), ...g })) }];
-}
-
-function isFree(idOf: ReadonlyMap<Bdf, number>, id: number): boolean {
-  for (const used of idOf.values()) if (used === id) return false;
-  return true;
 }
 
 /** Equal on the devices that both have, whatever the numbers are. */

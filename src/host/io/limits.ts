@@ -2,7 +2,9 @@
 
 /** One file, and all contents of an archive together, unpacked. */
 export const UNPACKED_LIMIT_BYTES = 1024 * 1024 * 1024;
-/** One member of an archive; larger members are skipped (a journal, an image). */
+/** Copies of files up to this size are recognised as such. */
+export const COPY_LIMIT_BYTES = 1024 * 1024;
+/** One compressed file, or one member of an archive; larger members are skipped (a journal). */
 export const MEMBER_LIMIT_BYTES = 256 * 1024 * 1024;
 export const ARCHIVE_ENTRY_LIMIT = 2_000_000;
 /** A sysfs attribute or firmware table. */

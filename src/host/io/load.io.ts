@@ -29,6 +29,7 @@ import {
 import { collectSysfs, holdsSysfs } from "./collect.io.js";
 import {
   ATTRIBUTE_LIMIT_BYTES,
+  COPY_LIMIT_BYTES,
   DIRECTORY_DEPTH_LIMIT,
   DIRECTORY_ENTRY_LIMIT,
   MEMBER_LIMIT_BYTES,
@@ -73,7 +74,7 @@ function readInput(options: LoadOptions): Uint8Array {
 class Loader {
   readonly parts: CapturePart[] = [];
   readonly #options: LspciOptions;
-  /** Length → contents already read, so that a file and its copy count once. */
+  /** Length → contents already read, so that a file and its copy count once. Small files only. */
   readonly #read = new Map<number, Uint8Array[]>();
   #entries = 0;
 
@@ -113,14 +114,15 @@ class Loader {
     const stream = unpack(bytes, kind, name);
     const first = await atLeast(stream, 512);
     if (looksLikeTar(first)) await this.#tar(name, rejoin(first, stream));
-    else this.#file(name, await concat(rejoin(first, stream)));
+    else this.#file(name, await concat(rejoin(first, stream), MEMBER_LIMIT_BYTES, name));
   }
 
   #file(name: string, bytes: Uint8Array): void {
     const same = this.#read.get(bytes.length) ?? [];
     if (same.some((other) => Buffer.compare(other, bytes) === 0)) return;
     const found = detectParts(bytes, name, this.#options);
-    if (found.length > 0) this.#read.set(bytes.length, [...same, bytes]);
+    if (found.length > 0 && bytes.length <= COPY_LIMIT_BYTES)
+      this.#read.set(bytes.length, [...same, bytes]);
     this.parts.push(...found);
   }
 
@@ -253,8 +255,18 @@ async function* rejoin(
   yield* rest;
 }
 
-async function concat(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+async function concat(
+  stream: AsyncIterable<Uint8Array>,
+  limit: number,
+  file: string,
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const chunk of stream) parts.push(chunk);
+  let total = 0;
+  for await (const chunk of stream) {
+    total += chunk.length;
+    if (total > limit)
+      throw new InputError("unpacks to too much", { file }, `at most ${limit} bytes`);
+    parts.push(chunk);
+  }
   return Buffer.concat(parts);
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
@@ -11,6 +11,7 @@ import { sharedFolder, skipWithoutShared } from "../../../test/support/shared.js
 import { formatBdf, InputError, parseBdf } from "../../units/index.js";
 import { type Capture, detectParts, fromCapture, SHELL_CAPTURE_SCRIPT } from "../index.js";
 import { loadCapture } from "./load.io.js";
+import { unpack } from "./unpack.io.js";
 
 const skip = skipWithoutShared();
 const shared = sharedFolder() ?? "";
@@ -257,6 +258,38 @@ test("the shell capture of this machine loads", async (t) => {
     live.functions.map((f) => f.bdf),
   );
   assert.equal(capture.facts.kernel, live.facts.kernel);
+});
+
+test("a support bundle: lspci, log, uname and command line deep in a tar", { skip }, async () => {
+  const sample = join(shared, "groundtruth/A8-desktop-intel");
+  const base = mkdtempSync(join(folder, "bundle-"));
+  const put = (path: string, from: string): void => {
+    mkdirSync(join(base, "sosreport-x", dirname(path)), { recursive: true });
+    writeFileSync(join(base, "sosreport-x", path), readFileSync(join(sample, from)));
+  };
+  put("sos_commands/pci/lspci_-nnvv", "lspci-vvvxxxx.txt");
+  put("sos_commands/pci/lspci_-tv", "lspci-t.txt");
+  put("sos_commands/kernel/dmesg", "dmesg.txt");
+  put("sos_commands/kernel/uname_-a", "kernel.txt");
+  put("proc/cmdline", "cmdline.txt");
+  const tar = execFileSync("tar", ["czf", "-", "-C", base, "."], { maxBuffer: 1 << 26 });
+  const bundle = await loadCapture([write("bundle.tar.gz", tar)]);
+  const plain = await loadCapture([sample]);
+  assert.equal(groupsOf(bundle), groupsOf(plain));
+  assert.equal(bundle.facts.kernel, plain.facts.kernel);
+  assert.equal(bundle.facts.commandLine, plain.facts.commandLine);
+  assert.deepEqual(
+    bundle.functions.map((f) => f.config.bytes),
+    plain.functions.map((f) => f.config.bytes),
+  );
+});
+
+test("unpacking ends at its limit", async () => {
+  const bomb = gzipSync(Buffer.alloc(1 << 20));
+  const read = async (): Promise<void> => {
+    for await (const chunk of unpack(bomb, "gzip", "bomb.gz", 300_000)) assert.ok(chunk.length > 0);
+  };
+  await assert.rejects(read(), (error) => isRefused(error, "bomb.gz: unpacks to too much"));
 });
 
 test("what cannot be used is refused with its name", async () => {

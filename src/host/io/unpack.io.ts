@@ -34,17 +34,14 @@ export async function* unpack(
   bytes: Uint8Array,
   kind: Compression,
   file: string,
+  limit = UNPACKED_LIMIT_BYTES,
 ): AsyncGenerator<Uint8Array> {
   let total = 0;
   try {
     for await (const chunk of await open(bytes, kind)) {
       total += chunk.length;
-      if (total > UNPACKED_LIMIT_BYTES)
-        throw new InputError(
-          "unpacks to too much",
-          { file },
-          `at most ${UNPACKED_LIMIT_BYTES} bytes`,
-        );
+      if (total > limit)
+        throw new InputError("unpacks to too much", { file }, `at most ${limit} bytes`);
       yield chunk;
     }
   } catch (error) {

@@ -31,7 +31,11 @@ export function parseDeviceList(text: TextLines): CapturePart | undefined {
     showsGroups ||= line.has("group");
     if (group !== undefined) pairs.push([line.decimal("group", group), bdf]);
     const unit = line.value("iommu");
-    if (unit !== undefined) units.set(unit, [...(units.get(unit) ?? []), bdf]);
+    if (unit !== undefined) {
+      const devices = units.get(unit) ?? [];
+      devices.push(bdf);
+      units.set(unit, devices);
+    }
   }
   if (functions.length === 0) return undefined;
   const place = { file: text.file };

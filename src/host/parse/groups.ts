@@ -240,7 +240,9 @@ class ListReader {
     const place = this.#text.place(chosen.entries[0]?.index ?? 0);
     if (differing.length > 0) {
       const lines = differing.map((l) => this.#text.numbers[l.entries[0]?.index ?? 0]).join(", ");
-      const text = `the file lists groups ${listings.length} times and they differ; the listing from line ${place.line} is used, not the one from line ${lines}`;
+      const text =
+        `the file lists groups ${listings.length} times and they differ; ` +
+        `the listing from line ${place.line} is used, not the one from line ${lines}`;
       notes.push({ severity: "conflict", text, place });
     }
     return {

@@ -68,6 +68,7 @@ export class SysfsIndex {
   keepsDriverLinks = false;
   showsGroupDirectory = false;
   showsUnitDirectory = false;
+  readonly #unitDevices = new Map<object, Bdf[]>();
   readonly #units = new Map<string, { -readonly [K in keyof SeenIommu]: SeenIommu[K] }>();
 
   constructor(tree: SysfsFiles, file: string) {
@@ -142,7 +143,10 @@ export class SysfsIndex {
     const unit = UNIT_MEMBER.exec(path);
     if (unit !== null) {
       const seen = this.#unit(unit[1] ?? "", path);
-      seen.devices = [...(seen.devices ?? []), draft.bdf];
+      const devices = this.#unitDevices.get(seen) ?? [];
+      devices.push(draft.bdf);
+      this.#unitDevices.set(seen, devices);
+      seen.devices = devices;
     }
     this.#pathOf(draft, target);
   }
