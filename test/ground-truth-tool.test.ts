@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { writeCpio } from "../tools/ground-truth/cpio.js";
+import { surprises } from "../tools/ground-truth/expectation.js";
 import { planOf } from "../tools/ground-truth/guest-plan.js";
 import { dependsOf, loadOrder, moduleOfPath } from "../tools/ground-truth/kernel-modules.js";
 import { kernelSources } from "../tools/ground-truth/kernel-source.js";
@@ -30,6 +31,21 @@ test("groups compare as sets, whatever their numbers and order", () => {
   const b = "GROUP 7 0000:00:02.0\nGROUP 7 0000:00:03.0\nGROUP 9 0000:00:01.0\n";
   assert.deepEqual(groupSets(a), groupSets(b));
   assert.notDeepEqual(groupSets(a), groupSets(b.replace("GROUP 9", "GROUP 7")));
+});
+
+test("expectations: what is missing and what came unexpected, chipset apart", () => {
+  const topology = topologies.find((one) => one.name === "multifunction-endpoint");
+  assert.ok(topology !== undefined);
+  const devices = "DEV 0000:00:00.0 x=1\nDEV 0000:01:00.0 x=1\nDEV 0000:01:00.1 x=1\n";
+  const chipset = ["0", "2", "3"].map((fn) => `GROUP 2 0000:00:1f.${fn}\n`).join("");
+  const good = `GROUP 0 0000:00:00.0\nGROUP 1 0000:01:00.1\nGROUP 1 0000:01:00.0\n${chipset}`;
+  assert.deepEqual(surprises(topology, "6.12", good, devices), []);
+  const bad = "GROUP 0 0000:00:00.0\nGROUP 0 0000:01:00.0\n";
+  assert.deepEqual(surprises(topology, "6.12", bad, devices), [
+    "missing shared group: 0000:01:00.0 0000:01:00.1",
+    "unexpected shared group: 0000:00:00.0 0000:01:00.0",
+    "unexpected function without a group: 0000:01:00.1",
+  ]);
 });
 
 test("cpio: the newc header of a file, padded to four bytes, trailer last", () => {

@@ -14,6 +14,7 @@ import { loadCapture } from "../src/host/io/index.js";
 import { linuxGroups, nearestRules } from "../src/isolation/index.js";
 import { buildFabric } from "../src/pcie/index.js";
 import { formatBdf } from "../src/units/index.js";
+import { surprises } from "../tools/ground-truth/expectation.js";
 import { groupSets } from "../tools/ground-truth/normalize.js";
 import { demonstrationTopology, topologies } from "../tools/ground-truth/topologies/index.js";
 
@@ -97,6 +98,18 @@ test("each topology of the tool ships for each of its kernels, and nothing else 
   assert.deepEqual([...names].sort(), expected.sort());
   for (const kernel of ["6.1", "6.12", "7.2"]) {
     assert.ok(names.filter((name) => name.endsWith(`-${kernel}`)).length >= 5, kernel);
+  }
+});
+
+test("the kernels did what each topology's description expects", () => {
+  const read = (path: string, file: string) => readFileSync(join(path, file), "utf8");
+  for (const topology of topologies) {
+    for (const kernel of topology.kernels) {
+      const shipped = join(folder, `${topology.name}-${kernel}`);
+      const path = topology === demonstrationTopology ? demonstration : shipped;
+      const text = [read(path, "groups.txt"), read(path, "devices.txt")] as const;
+      assert.deepEqual(surprises(topology, kernel, ...text), [], `${topology.name} ${kernel}`);
+    }
   }
 });
 

@@ -10,6 +10,7 @@ import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { hostMirror, openRelease } from "./apt.io.js";
+import { surprises } from "./expectation.js";
 import { fixtureFiles, fixtureName, type Provenance, problemsOf } from "./fixture.js";
 import { writeIndex } from "./index-page.io.js";
 import { buildInitramfs } from "./initramfs.io.js";
@@ -145,8 +146,10 @@ function bootOne(bench: Bench, topology: Topology, kernel: KernelName): boolean 
   }
   for (const problem of problemsOf(answer)) say(`${label}: guest: ${problem}`);
   const files = fixtureFiles(topology, answer, provenanceOf(bench, topology, kernel));
+  const [groups, devices] = [files.get("groups.txt") ?? "", files.get("devices.txt") ?? ""];
+  for (const one of surprises(topology, kernel, groups, devices)) say(`${label}: ${one}`);
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  const sets = groupSets(files.get("groups.txt") ?? "");
+  const sets = groupSets(groups);
   const folder = folderOf(bench.options, topology, kernel);
   if (bench.options.check) return compare(label, folder, sets);
   store(folder, files);

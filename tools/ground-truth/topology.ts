@@ -33,6 +33,15 @@ export interface Topology {
   /** QEMU arguments, each group one line of `topology.txt`. */
   readonly qemu: readonly string[];
   readonly guest?: GuestActions;
+  /**
+   * The groups with more than one member that the kernel is expected to make, as `bb:dd.f` joined
+   * by blanks; the chipset's slot 00:1f of a PC goes without saying.
+   */
+  readonly shared: readonly string[];
+  /** Kernels that are expected to make other ones. */
+  readonly sharedUnder?: Readonly<Partial<Record<KernelName, readonly string[]>>>;
+  /** Functions expected to be in no group. */
+  readonly ungrouped?: readonly string[];
   /** Options of the guest's lspci; default {@link defaultLspci}. */
   readonly lspci?: string;
 }

@@ -21,6 +21,7 @@ export const acsOptionTopologies: readonly Topology[] = [
     shows: "pci=disable_acs_redir= on 03.0: request and completion redirect are off at that port.",
     cmdline: [...intelOn, "pci=disable_acs_redir=0000:00:03.0"],
     qemu: machine,
+    shared: ["00:03.0 03:00.0", "01:00.0 01:00.1"],
   },
   {
     name: "config-acs",
@@ -28,5 +29,6 @@ export const acsOptionTopologies: readonly Topology[] = [
     shows: "pci=config_acs= leaves 03.1 without redirect and 01.0 without upstream forwarding.",
     cmdline: [...intelOn, "pci=config_acs=0010001@0000:00:03.1;00x1101@0000:00:01.0"],
     qemu: machine,
+    shared: ["00:01.0 01:00.0 01:00.1", "00:03.1 04:00.0"],
   },
 ];

@@ -28,6 +28,7 @@ export const armTopologies: readonly Topology[] = [
     cmdline: [],
     qemu: machine,
     guest: { stub: true },
+    shared: ["00:02.0 02:00.0 02:00.1", "03:00.0 04:01.0"],
   },
   {
     name: "smmuv3-device-tree",
@@ -39,5 +40,7 @@ export const armTopologies: readonly Topology[] = [
     cmdline: [],
     qemu: machine,
     guest: { stub: true },
+    shared: ["00:01.0 01:00.0", "00:02.0 02:00.0 02:00.1", "00:03.0 03:00.0 04:01.0"],
+    sharedUnder: { "7.2": ["00:02.0 02:00.0 02:00.1", "03:00.0 04:01.0"] },
   },
 ];

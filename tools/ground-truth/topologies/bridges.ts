@@ -29,6 +29,7 @@ export const bridgeTopologies: readonly Topology[] = [
       device("e1000e", "rp2"),
     ],
     lspci: "-vvvxxx",
+    shared: ["01:00.0 02:01.0 02:02.0 02:03.0"],
   },
   {
     ...base,
@@ -44,6 +45,7 @@ export const bridgeTopologies: readonly Topology[] = [
       pciBridge("b3", "b2", 2),
       device("pcnet", "b3", "addr=1"),
     ],
+    shared: ["01:00.0 02:01.0 02:02.0 03:01.0 03:02.0 04:01.0"],
   },
   {
     ...base,
@@ -57,6 +59,7 @@ export const bridgeTopologies: readonly Topology[] = [
       device("rtl8139", "b2", "addr=1"),
       device("pcnet", "b2", "addr=2"),
     ],
+    shared: ["00:1e.0 01:01.0 01:02.0 02:01.0 02:02.0"],
   },
   {
     ...base,
@@ -70,6 +73,7 @@ export const bridgeTopologies: readonly Topology[] = [
       device("e1000e", "rp1", "addr=0.1"),
       device("rtl8139", "b1", "addr=1"),
     ],
+    shared: ["01:00.0 01:00.1 02:01.0"],
   },
   {
     ...base,
@@ -85,5 +89,6 @@ export const bridgeTopologies: readonly Topology[] = [
       device("e1000e", "rp2"),
     ],
     guest: { hotplug: ["remove:0000:01:00.0", "rescan"] },
+    shared: ["01:00.0 02:01.0 02:02.0"],
   },
 ];

@@ -45,6 +45,13 @@ export const iommuTopologies: readonly Topology[] = [
       device("e1000e", "rp3", "addr=0.0,multifunction=on"),
       nvme("b", "rp3", "addr=0.1"),
     ],
+    shared: [
+      "01:00.0 02:01.0 02:02.0 03:01.0",
+      "05:00.0 06:00.0",
+      "05:01.0 07:00.0",
+      "08:00.0 08:00.1",
+    ],
+    ungrouped: ["00:01.0"],
   },
   {
     name: "virtio-iommu",
@@ -55,6 +62,8 @@ export const iommuTopologies: readonly Topology[] = [
     cmdline: [],
     qemu: virtioMachine,
     guest: { modules: ["virtio_pci", "virtio-iommu"], stub: true },
+    shared: ["00:02.0 02:00.0 02:00.1"],
+    ungrouped: ["00:1e.0"],
   },
   {
     name: "virtio-iommu-unbound",
@@ -64,6 +73,8 @@ export const iommuTopologies: readonly Topology[] = [
     cmdline: [],
     qemu: virtioMachine,
     guest: { modules: ["virtio_pci", "virtio-iommu"] },
+    shared: [],
+    ungrouped: ["00:1e.0", "00:1f.0", "00:1f.2", "00:1f.3", "01:00.0", "02:00.0", "02:00.1"],
   },
   {
     name: "scalable-mode-ats",
@@ -80,6 +91,7 @@ export const iommuTopologies: readonly Topology[] = [
       pcieToPci("b1", "pcie.0", "addr=4"),
       device("e1000", "b1", "addr=1"),
     ],
+    shared: ["00:02.0 02:00.0 02:00.1", "00:04.0 03:01.0"],
   },
   {
     name: "iommu-off",
@@ -87,6 +99,8 @@ export const iommuTopologies: readonly Topology[] = [
     shows: "The DMAR table is there, the kernel option is not: no groups exist.",
     cmdline: ["intel_iommu=off"],
     qemu: [intelIommu, rootPort("rp1", "1"), device("e1000e", "rp1")],
+    shared: [],
+    ungrouped: ["00:00.0", "00:01.0", "00:1f.0", "00:1f.2", "00:1f.3", "01:00.0"],
   },
   {
     name: "passthrough-mode",
@@ -101,5 +115,6 @@ export const iommuTopologies: readonly Topology[] = [
       rootPortWithoutAcs("rp2", "2"),
       device("e1000e", "rp2"),
     ],
+    shared: ["00:02.0 02:00.0", "01:00.0 01:00.1"],
   },
 ];

@@ -20,6 +20,7 @@ export const portTopologies: readonly Topology[] = [
       "One endpoint integrated into the root complex; the chipset's functions of slot 1f share.",
     qemu: [intelIommu, device("e1000e", "pcie.0", "addr=2")],
     lspci: "-vvv -nn -xxxx",
+    shared: [],
   },
   {
     ...base,
@@ -36,6 +37,7 @@ export const portTopologies: readonly Topology[] = [
       nvme("a", "rp3"),
     ],
     lspci: "-vvv -nn -xxx",
+    shared: [],
   },
   {
     ...base,
@@ -48,6 +50,7 @@ export const portTopologies: readonly Topology[] = [
       nvme("a", "rp1", "addr=0.1"),
     ],
     lspci: "-xxxx",
+    shared: ["01:00.0 01:00.1"],
   },
   {
     ...base,
@@ -61,6 +64,7 @@ export const portTopologies: readonly Topology[] = [
       nvme("a", "rp2"),
     ],
     lspci: "-D -vvv -nn",
+    shared: ["00:01.0 01:00.0"],
   },
   {
     ...base,
@@ -75,19 +79,22 @@ export const portTopologies: readonly Topology[] = [
       nvme("a", "rp2"),
       device("qemu-xhci", "rp3"),
     ],
+    shared: ["00:01.0 00:01.1 00:01.2 01:00.0 02:00.0 03:00.0"],
   },
   {
     ...base,
     name: "slot-with-quirked-function",
     shows:
-      "A slot of two Intel 82576 (isolated by the kernel's quirk list) and one plain function.",
+      "An Intel 82576 (isolated by the kernel's quirk list) and a plain function in one slot: the " +
+      "plain one has nobody to share with.",
     qemu: [
       intelIommu,
       rootPort("rp1", "1"),
-      device("igb", "rp1", "addr=0.0,multifunction=on"),
-      device("igb", "rp1", "addr=0.1"),
-      device("e1000e", "rp1", "addr=0.2"),
+      // The kernel finds functions of a device with ARI by the chain of next function numbers.
+      device("igb", "rp1", "addr=0.0,multifunction=on,x-pcie-ari-nextfn-1=on"),
+      device("e1000e", "rp1", "addr=0.1"),
     ],
+    shared: [],
   },
   {
     ...base,
@@ -102,6 +109,7 @@ export const portTopologies: readonly Topology[] = [
       nvme("a", "rp2"),
     ],
     lspci: "-vvv",
+    shared: ["01:00.0 01:00.1"],
   },
   {
     ...base,
@@ -116,6 +124,7 @@ export const portTopologies: readonly Topology[] = [
       nvme("a", "pcie.0", "addr=3.1"),
       device("qemu-xhci", "pcie.0", "addr=3.3"),
     ],
+    shared: ["00:03.1 00:03.3"],
   },
   {
     ...base,
@@ -132,6 +141,7 @@ export const portTopologies: readonly Topology[] = [
       nvme("a", "rp2"),
       device("e1000e", "rp3"),
     ],
+    shared: ["20:01.0 22:00.0"],
   },
   {
     ...base,
@@ -147,6 +157,8 @@ export const portTopologies: readonly Topology[] = [
       device("e1000e", "rp1"),
       device("e1000e", "rp2"),
     ],
+    shared: [],
+    ungrouped: ["20:00.0", "21:00.0"],
   },
   {
     ...base,
@@ -161,5 +173,7 @@ export const portTopologies: readonly Topology[] = [
       rootPort("rp2", "0", "", "px1"),
       nvme("a", "rp2"),
     ],
+    shared: [],
+    ungrouped: ["00:00.0", "00:01.0", "00:08.0", "00:1f.0", "00:1f.2", "00:1f.3", "01:00.0"],
   },
 ];

@@ -22,6 +22,7 @@ export const sriovTopologies: readonly Topology[] = [
     qemu: [intelIommu, rootPort("rp1", "1"), device("igb", "rp1")],
     guest: fourVfs,
     lspci: "-vvv -nn -xxx",
+    shared: [],
   },
   {
     ...base,
@@ -31,6 +32,7 @@ export const sriovTopologies: readonly Topology[] = [
     qemu: [intelIommu, rootPortWithoutAcs("rp1", "1"), device("igb", "rp1")],
     guest: fourVfs,
     lspci: "-vvvxxx",
+    shared: ["00:01.0 01:00.0 01:10.0 01:10.2 01:10.4 01:10.6"],
   },
   {
     ...base,
@@ -47,6 +49,7 @@ export const sriovTopologies: readonly Topology[] = [
       ),
     ],
     guest: { modules: ["nvme"], sriov: ["0000:01:00.0=4"] },
+    shared: [],
   },
   {
     ...base,
@@ -62,5 +65,6 @@ export const sriovTopologies: readonly Topology[] = [
       device("e1000e", "d1"),
     ],
     guest: { modules: ["igb"], sriov: ["0000:03:00.0=2"] },
+    shared: ["02:00.0 03:00.0 03:10.0 03:10.2", "02:01.0 04:00.0"],
   },
 ];

@@ -33,6 +33,7 @@ export const switchTopologies: readonly Topology[] = [
       device("qemu-xhci", "d2"),
     ],
     lspci: "-vvvxxx",
+    shared: ["02:00.0 03:00.0", "02:01.0 04:00.0", "02:02.0 05:00.0"],
   },
   {
     ...base,
@@ -51,6 +52,7 @@ export const switchTopologies: readonly Topology[] = [
       nvme("a", "e0"),
       device("e1000e", "e1"),
     ],
+    shared: ["02:00.0 03:00.0", "02:01.0 04:00.0 05:00.0 05:01.0 06:00.0 07:00.0"],
   },
   {
     ...base,
@@ -72,6 +74,7 @@ export const switchTopologies: readonly Topology[] = [
       nvme("b", "e0"),
       device("e1000e", "e1"),
     ],
+    shared: ["02:00.0 03:00.0", "02:01.0 04:00.0", "06:00.0 07:00.0", "06:01.0 08:00.0"],
   },
   {
     ...base,
@@ -87,6 +90,7 @@ export const switchTopologies: readonly Topology[] = [
       device("e1000e", "d0"),
       nvme("a", "d1"),
     ],
+    shared: ["01:00.0 01:00.1 02:00.0 02:01.0 03:00.0 04:00.0"],
   },
   {
     ...base,
@@ -105,5 +109,6 @@ export const switchTopologies: readonly Topology[] = [
       "-device cxl-type3,bus=cd0,volatile-memdev=c0,id=ct0,sn=2",
       "-device cxl-type3,bus=cd1,volatile-memdev=c1,id=ct1,sn=3",
     ],
+    shared: ["32:00.0 33:00.0", "32:01.0 34:00.0"],
   },
 ];
