@@ -47,12 +47,21 @@ Examples:
   ioasis capture --shell                     a one-line command for hosts without ioasis`,
 };
 
-export async function main(argv: readonly string[]): Promise<ExitCode> {
-  const out = standardOutput();
+/** Runs one command line; `out` is the terminal unless somebody else listens. */
+export async function main(
+  argv: readonly string[],
+  out: Output = standardOutput(),
+): Promise<ExitCode> {
   let code: ExitCode = 0;
   const program = makeProgram(async (run, args, options) => {
     code = await run(out, args, options, program);
   });
+  for (const command of [program, ...program.commands]) {
+    command.configureOutput({
+      writeOut: (text) => out.line(text.trimEnd()),
+      writeErr: (text) => out.note(text.trimEnd()),
+    });
+  }
   try {
     await program.parseAsync(argv, { from: "user" });
   } catch (error) {

@@ -47,9 +47,8 @@ _ioasis() {
 ${commands
   .map((c) => {
     const devices = DEVICE_COMMANDS.includes(c.name) ? ` ${DEVICES}` : "";
-    return (
-      `    ${c.name}) COMPREPLY=($(compgen -W "${c.options.join(" ")}${devices}" -- ` + `"$cur"));;`
-    );
+    const words = `${c.options.join(" ")}${devices}`;
+    return `    ${c.name}) COMPREPLY=($(compgen -W "${words}" -- "$cur"));;`;
   })
   .join("\n")}
   esac
