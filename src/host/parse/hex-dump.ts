@@ -15,6 +15,7 @@ import { draftFunction } from "./lspci/function-from-block.js";
 import { type HeaderLine, readHeaderLine } from "./lspci/header-line.js";
 import type { LspciOptions } from "./lspci/parse.js";
 import { RegisterWriter } from "./lspci/registers.js";
+import { NameResolver } from "./names.js";
 import { builtInNames } from "./names-built-in.js";
 import { decodeUtf8 } from "./text-encoding.js";
 
@@ -52,6 +53,7 @@ class Dump {
   readonly #seen = new Set<Bdf>();
   readonly #row = new Uint8Array(CONFIG_SIZE);
   #writer: RegisterWriter | undefined;
+  #names: NameResolver | undefined;
   #header: HeaderLine | undefined;
   #headerLine = 0;
   /** Bytes of the open function read so far, and up to its last byte that is not zero. */
@@ -169,8 +171,8 @@ class Dump {
       block.hexLength = length;
       block.hexIndex = this.#headerLine;
       this.#writer ??= new RegisterWriter();
-      const names = [...(this.#options.names ?? []), builtInNames()];
-      this.#functions.push(draftFunction(block, this.#writer, place, names).captured);
+      this.#names ??= new NameResolver([...(this.#options.names ?? []), builtInNames()]);
+      this.#functions.push(draftFunction(block, this.#writer, place, this.#names).captured);
       return true;
     }
     let used = this.#used;

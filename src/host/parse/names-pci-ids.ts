@@ -26,7 +26,7 @@ class PciIds implements NameTable {
   readonly #text: string;
   readonly #vendors = new Map<string, Section[]>();
   readonly #byId = new Map<number, Section[]>();
-  readonly #devices = new Map<number, Map<string, number[]>>();
+  readonly #devices = new Map<number, VendorDevices>();
   readonly #classes = new Map<string, number>();
   #classSections: Section[] = [];
   #classesRead = false;
@@ -96,21 +96,33 @@ class PciIds implements NameTable {
   }
 
   deviceIds(vendor: number, name: string): readonly number[] {
+    return this.#devicesOf(vendor).byName.get(name) ?? NO_IDS;
+  }
+
+  #devicesOf(vendor: number): VendorDevices {
     let devices = this.#devices.get(vendor);
     if (devices === undefined) {
       devices = this.#readDevices(vendor);
       this.#devices.set(vendor, devices);
     }
-    return devices.get(name) ?? NO_IDS;
+    return devices;
   }
 
-  #readDevices(vendor: number): Map<string, number[]> {
-    const out = new Map<string, number[]>();
+  #readDevices(vendor: number): VendorDevices {
+    const out: VendorDevices = { byName: new Map(), below: new Map() };
     for (const section of this.#byId.get(vendor) ?? []) {
-      for (const line of lines(this.#text, section)) {
-        if (line.charCodeAt(0) !== 9 || line.charCodeAt(1) === 9) continue;
-        const id = idOf(line, 1);
-        if (!Number.isNaN(id)) push(out, nameOf(line, 5), id);
+      let open: Section | undefined;
+      for (let at = section.from; at < section.to; ) {
+        const end = endOfLine(this.#text, at);
+        if (this.#text.charCodeAt(at) === 9 && this.#text.charCodeAt(at + 1) !== 9) {
+          const line = this.#text.slice(at, end);
+          const id = idOf(line, 1);
+          if (!Number.isNaN(id)) push(out.byName, nameOf(line, 5), id);
+          if (open !== undefined) open.to = at;
+          open = { id, from: end + 1, to: section.to };
+          push(out.below, id, open);
+        }
+        at = end + 1;
       }
     }
     return out;
@@ -118,19 +130,21 @@ class PciIds implements NameTable {
 
   subsystemIds(vendor: number, device: number, name: string): readonly SubsystemId[] {
     const out: SubsystemId[] = [];
-    for (const section of this.#byId.get(vendor) ?? []) {
-      let inside = false;
+    for (const section of this.#devicesOf(vendor).below.get(device) ?? []) {
       for (const line of lines(this.#text, section)) {
-        if (line.charCodeAt(0) !== 9) continue;
-        if (line.charCodeAt(1) !== 9) inside = idOf(line, 1) === device;
-        else if (inside && nameOf(line, 11) === name) {
-          const [v, d] = [idOf(line, 2), idOf(line, 7)];
-          if (!Number.isNaN(v) && !Number.isNaN(d)) out.push([v, d]);
-        }
+        if (!line.startsWith("\t\t") || nameOf(line, 11) !== name) continue;
+        const [v, d] = [idOf(line, 2), idOf(line, 7)];
+        if (!Number.isNaN(v) && !Number.isNaN(d)) out.push([v, d]);
       }
     }
     return out;
   }
+}
+
+interface VendorDevices {
+  readonly byName: Map<string, number[]>;
+  /** The lines below each device. */
+  readonly below: Map<number, Section[]>;
 }
 
 const NO_IDS: readonly number[] = [];

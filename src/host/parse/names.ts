@@ -36,6 +36,51 @@ const NOTHING: NameMatch = { vendor: undefined, device: undefined, candidates: u
 const CANDIDATE_LIMIT = 64;
 const NUMBERED = /^(?:Unknown d|D)evice \[?([0-9a-f]{4})\]?$/i;
 
+/** Remembers answers: hosts have many functions of few kinds. */
+export class NameResolver {
+  readonly #tables: readonly NameTable[];
+  readonly #devices = new Map<string, NameMatch>();
+  readonly #subsystems = new Map<string, readonly [number | undefined, number | undefined]>();
+  readonly #classes = new Map<string, number | undefined>();
+
+  constructor(tables: readonly NameTable[]) {
+    this.#tables = tables;
+  }
+
+  device(name: string): NameMatch {
+    return remember(this.#devices, name, () => resolveName(name, this.#tables));
+  }
+
+  subsystem(
+    name: string,
+    owner: Pick<NameMatch, "vendor" | "device">,
+  ): readonly [number | undefined, number | undefined] {
+    const key = `${owner.vendor}:${owner.device} ${name}`;
+    return remember(this.#subsystems, key, () => resolveSubsystem(name, owner, this.#tables));
+  }
+
+  classId(name: string): number | undefined {
+    return remember(this.#classes, name, () => {
+      for (const table of this.#tables) {
+        const id = table.classId(name);
+        if (id !== undefined) return id;
+      }
+      return undefined;
+    });
+  }
+}
+
+/** Bounds memory when every name is another. */
+const REMEMBER_LIMIT = 10_000;
+
+function remember<T>(map: Map<string, T>, key: string, find: () => T): T {
+  const known = map.get(key);
+  if (known !== undefined || map.has(key)) return known as T;
+  const found = find();
+  if (map.size < REMEMBER_LIMIT) map.set(key, found);
+  return found;
+}
+
 /**
  * Ids of `Intel Corporation 82576 Gigabit Network Connection` or `Intel Corporation Device 09a2`.
  */

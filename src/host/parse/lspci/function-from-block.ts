@@ -5,7 +5,7 @@
 import { type BarHint, CONFIG_SIZE, type ConfigExtent, ConfigSpace } from "../../../pcie/index.js";
 import type { InputPlace } from "../../../units/index.js";
 import type { CapturedFunction } from "../../capture.js";
-import { type NameTable, resolveName, resolveSubsystem } from "../names.js";
+import type { NameResolver } from "../names.js";
 import {
   putBuses,
   putClosedWindow,
@@ -40,7 +40,7 @@ export function draftFunction(
   block: FunctionBlock,
   out: RegisterWriter,
   place: InputPlace,
-  names: readonly NameTable[],
+  names: NameResolver,
   listsComplete = false,
 ): Draft {
   const { header, properties } = block;
@@ -111,7 +111,7 @@ const BRIDGE_CLASSES: ReadonlySet<number> = new Set([0x0604, 0x0609]);
 const CARDBUS_CLASS = 0x0607;
 
 /** Header layout 0, 1 or 2; undefined when the text shows no register. */
-function layoutOf(block: FunctionBlock, names: readonly NameTable[]): number | undefined {
+function layoutOf(block: FunctionBlock, names: NameResolver): number | undefined {
   const { properties, header } = block;
   if (block.dead) return undefined;
   const id = classIdOf(block, names);
@@ -124,14 +124,9 @@ function layoutOf(block: FunctionBlock, names: readonly NameTable[]): number | u
   return id !== undefined && BRIDGE_CLASSES.has(id) && header.revision !== 0xff ? 1 : undefined;
 }
 
-function classIdOf(block: FunctionBlock, names: readonly NameTable[]): number | undefined {
+function classIdOf(block: FunctionBlock, names: NameResolver): number | undefined {
   const { classId, className } = block.header;
-  if (classId !== undefined) return classId;
-  for (const table of names) {
-    const id = table.classId(className);
-    if (id !== undefined) return id;
-  }
-  return undefined;
+  return classId ?? names.classId(className);
 }
 
 interface Identity {
@@ -140,19 +135,19 @@ interface Identity {
   readonly idsFrom: CapturedFunction["idsFrom"];
 }
 
-function identify(block: FunctionBlock, names: readonly NameTable[]): Identity {
+function identify(block: FunctionBlock, names: NameResolver): Identity {
   const { header, properties } = block;
   const subsystem = properties.get("Subsystem");
   const numeric = header.vendor !== undefined && header.device !== undefined;
   const match = numeric
     ? { vendor: header.vendor, device: header.device, candidates: undefined }
-    : resolveName(header.name, names);
+    : names.device(header.name);
   const sub =
     header.subVendor !== undefined
       ? [header.subVendor, header.subDevice]
       : subsystem === undefined
         ? [undefined, undefined]
-        : (readIds(subsystem) ?? resolveSubsystem(subsystem, match, names));
+        : (readIds(subsystem) ?? names.subsystem(subsystem, match));
   const classId = classIdOf(block, names);
   const hex = block.hexLength >= 64 ? block.hex : undefined;
   const fromHex = hex !== undefined && !(hex[0] === 0xff && hex[1] === 0xff);

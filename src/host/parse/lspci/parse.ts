@@ -8,7 +8,7 @@
 import { CapabilityId, CONFIG_SIZE } from "../../../pcie/index.js";
 import { type Bdf, formatBdf, hex, type InputPlace } from "../../../units/index.js";
 import type { CapturedFunction, CapturePart, Note, RecordedGroups } from "../../capture.js";
-import type { NameTable } from "../names.js";
+import { NameResolver, type NameTable } from "../names.js";
 import { builtInNames } from "../names-built-in.js";
 import type { TextLines } from "../text.js";
 import type { FunctionBlock } from "./block.js";
@@ -24,7 +24,7 @@ export interface LspciOptions {
 
 /** The functions of a text; no part when it holds none. */
 export function parseLspci(text: TextLines, options: LspciOptions = {}): CapturePart[] {
-  const names = [...(options.names ?? []), builtInNames()];
+  const names = new NameResolver([...(options.names ?? []), builtInNames()]);
   const writer = new RegisterWriter();
   const drafts = new Map<Bdf, Draft>();
   const notes: Note[] = [];
@@ -50,11 +50,7 @@ export function parseLspci(text: TextLines, options: LspciOptions = {}): Capture
  * Where lists are shown (the capture was made by root), a list that is announced and not shown has
  * no entry; only the last function may have been cut off.
  */
-function completeLists(
-  drafts: Map<Bdf, Draft>,
-  writer: RegisterWriter,
-  names: readonly NameTable[],
-): void {
+function completeLists(drafts: Map<Bdf, Draft>, writer: RegisterWriter, names: NameResolver): void {
   const all = [...drafts];
   if (!all.some(([, d]) => d.block.capabilities.length > 0)) return;
   for (const [bdf, draft] of all.slice(0, -1)) {
