@@ -11,7 +11,10 @@ import { isTest, lineAt, type Problem, type SourceFile } from "./tidy-source.js"
 /** Lowest first. A folder below another entry belongs to the longest match. */
 export const RANKS: readonly string[] = [
   "src/units",
+  "src/memory",
+  "src/formats",
   "src/pcie",
+  "src/iommu",
   "src/isolation",
   "src/platform",
   "src/host",
