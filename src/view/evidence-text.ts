@@ -45,8 +45,8 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
     `${call(e.at)} may be a device that the kernel treats specially${quirk(e)}; ` +
     "the capture does not identify it (no numeric ids), so that was not tested.",
   "path-not-isolated": (e, call) =>
-    `${capital(call(e.at))} does not keep what is below it apart from its peers, so everything ` +
-    "below it joins its group.",
+    `The path from ${call(e.at)} up to the root complex does not isolate, ` +
+    "so everything below it is in one group with it.",
   "same-slot-not-isolated": (e, call) =>
     `${call(e.at)}${withDevice(e, call)} are functions of one slot and neither is kept from ` +
     "the other.",

@@ -14,9 +14,9 @@ import {
 } from "../isolation/index.js";
 import type { Bdf } from "../units/index.js";
 import { changeText } from "./change-text.js";
+import { condensedSentences, enumerate } from "./condense.js";
 import { callDevice } from "./device-name.js";
 import { type EvidenceJson, evidenceJson } from "./evidence-json.js";
-import { evidenceText } from "./evidence-text.js";
 
 export interface ExplainPayload {
   readonly schema: "ioasis/explain/1";
@@ -77,15 +77,26 @@ export function explainPayload(explanation: Explanation): ExplainPayload {
 
 /** Evidence as sentences, in order, without repeats. */
 export function sentences(analysis: Analysis, evidence: readonly Evidence[]): string[] {
-  const call = (bdf: Bdf): string => callDevice(analysis.fabric, bdf);
-  return [...new Set(evidence.map((e) => evidenceText(e, call)))];
+  return condensedSentences(evidence, (bdf) => callDevice(analysis.fabric, bdf));
 }
 
-/** What would change it, without repeats. */
+/** What would change it, without repeats. Advice that differs only in the device is given once. */
 export function changes(analysis: Analysis, evidence: readonly Evidence[]): string[] {
-  const call = (bdf: Bdf): string => callDevice(analysis.fabric, bdf);
-  const advice = evidence.map((e) => changeText(e, call)).filter((text) => text !== undefined);
-  return [...new Set(advice)];
+  const out = new Map<string, string>();
+  const placesOf = new Map<string, Set<Bdf>>();
+  for (const e of evidence) {
+    const key = `${e.kind} ${e.bits ?? ""}`;
+    placesOf.set(key, (placesOf.get(key) ?? new Set()).add(e.at));
+  }
+  for (const e of evidence) {
+    const key = `${e.kind} ${e.bits ?? ""}`;
+    const places = [...(placesOf.get(key) ?? [])].map((bdf) => callDevice(analysis.fabric, bdf));
+    const call = (bdf: Bdf): string =>
+      bdf === e.at ? enumerate(places) : callDevice(analysis.fabric, bdf);
+    const text = changeText(e, call);
+    if (text !== undefined && !out.has(key)) out.set(key, text);
+  }
+  return [...new Set(out.values())];
 }
 
 export function membersOf(partition: Partition, device: Bdf): readonly Bdf[] {

@@ -3,6 +3,7 @@ export * from "./change-text.js";
 export * from "./check-text.js";
 export * from "./class-name.js";
 export * from "./compare.js";
+export * from "./condense.js";
 export * from "./device-name.js";
 export * from "./devices-view.js";
 export * from "./evidence-json.js";

@@ -33,6 +33,7 @@ export function drawGroups(out: Output, input: AnalysisInput, agreement: Agreeme
     }
   }
   drawUngrouped(out, input);
+  drawConditional(out, input);
   drawEnlargements(out, input);
   drawAgreement(out, input, agreement);
   drawCautions(out, input);
@@ -88,6 +89,20 @@ function drawUngrouped(out: Output, input: AnalysisInput): void {
     for (const sentence of sentences(input.analysis, because)) {
       out.line(out.paint.dim(wrap(`└ ${sentence}`, 6, 4)));
     }
+  }
+}
+
+/** Groups that this kernel makes only under a condition that the capture does not settle. */
+function drawConditional(out: Output, input: AnalysisInput): void {
+  const { conditional, rules } = input.analysis.linux;
+  if (conditional.length === 0 || rules !== input.analysis.rules) return;
+  out.line();
+  out.line(out.paint.bold("In a group under a condition"));
+  out.line(wrap(conditional.map((c) => formatBdf(c.device)).join(", "), 2, 2));
+  const because = conditional.flatMap((c) => c.because);
+  const first = because.filter((e, i) => because.findIndex((o) => o.kind === e.kind) === i);
+  for (const sentence of sentences(input.analysis, first)) {
+    out.line(out.paint.dim(wrap(`└ ${sentence}`, 6, 4)));
   }
 }
 

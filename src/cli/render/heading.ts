@@ -79,7 +79,7 @@ const MISSING_TEXT: Readonly<Record<string, string>> = {
   windows: "bridge windows or BARs (counted as reachable)",
   topology: "the bridge above",
   ids: "numeric ids (quirks not tested)",
-  scope: "whether an IOMMU covers them (grouped as if one did)",
+  scope: "whether an IOMMU covers them",
 };
 
 function drawUnknown(out: Output, input: AnalysisInput): void {
@@ -87,9 +87,16 @@ function drawUnknown(out: Output, input: AnalysisInput): void {
   for (const { device, missing } of input.analysis.unknown) {
     for (const fact of missing) byFact.set(fact, [...(byFact.get(fact) ?? []), formatBdf(device)]);
   }
-  if (byFact.size === 0) return;
+  const scoped = input.analysis.linux.scope.table !== undefined;
+  if ((byFact.size === 0 && scoped) || input.fabric.functions.length === 0) return;
   out.line();
   out.line(out.paint.bold("Not in this capture"));
+  if (!scoped) {
+    const text =
+      "- the firmware's table of IOMMUs (DMAR, IVRS, IORT, VIOT): every device is grouped as if one " +
+      "covered it";
+    out.line(wrap(text, 4, 2));
+  }
   for (const [fact, devices] of byFact) {
     const shown = devices.slice(0, SHOWN_DEVICES).join(", ");
     const more =
