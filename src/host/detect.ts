@@ -45,10 +45,10 @@ export const KNOWN_FORMATS =
   "a DMAR, IVRS, IORT or VIOT table (binary, base64, acpidump, iasl), sysfs listings, " +
   "a kernel command line or release, an ioasis capture file, or a tar of these";
 
-const LSPCI_LINE = /^[\s>|]*(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S/im;
+const LSPCI_LINE = /^[ \t>|]{0,40}(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S/im;
 const LSPCI_MACHINE =
-  /^(?:Slot|Device):\s+(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\s*$/im;
-const TREE_LINE = /^[\s>]*-(?:\[[0-9a-f]{4,8}:[0-9a-f]{2}\]|\+-\[)-/im;
+  /^(?:Slot|Device):[ \t]{1,8}(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\r?$/im;
+const TREE_LINE = /^[ \t>]{0,40}-(?:\[[0-9a-f]{4,8}:[0-9a-f]{2}\]|\+-\[)-/im;
 
 /**
  * The parts of one file; empty when nothing in it is known. @throws InputError when a known thing

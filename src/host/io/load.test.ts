@@ -317,6 +317,17 @@ test("large files of something else are refused after a bounded look", async () 
   for (const bytes of [zeros, letters]) assert.deepEqual(detectParts(bytes, "large"), []);
 });
 
+test("texts made to keep patterns busy end like others", () => {
+  const many = 1 << 20;
+  const heads = ["", "Group 1", "IOMMU Group", "[000h 0000   4]", "DEV ", "-[0000:00]-", "Linux "];
+  for (const head of heads) {
+    for (const filler of ["\n", " ", "\t", ">", ":", "a/", "0 ", "-> "]) {
+      const text = `${head}${filler.repeat(many / filler.length)}x\n00:00.0 `;
+      assert.ok(Array.isArray(detectParts(Buffer.from(text), "busy")));
+    }
+  }
+});
+
 test("two files of one host merge; files of two hosts are refused", async () => {
   const text = (device: string): string =>
     `00:00.0 Host bridge [0600]: Intel Device [8086:${device}] (rev 02)\n\tControl: I/O+\n`;

@@ -88,8 +88,7 @@ export function encodeBase64(bytes: Uint8Array): string {
 
 const DUMP_HEAD = /^([A-Z][A-Z0-9]{3}) @ 0x[0-9a-fA-F]+\s*$/;
 const DUMP_LINE = /^\s+([0-9A-Fa-f]{4,8}):((?: [0-9A-Fa-f]{2}){1,16})(?:\s|$)/;
-const FIELD =
-  /^\[([0-9A-Fa-f]{3,8})h [0-9A-Fa-f]{4,8}\s+(\d+|[0-9A-Fa-f]+h)\s*\]\s*([^:]*?)\s*:\s*(.*)$/;
+const FIELD = /^\[([0-9A-Fa-f]{3,8})h [0-9A-Fa-f]{4,8}\s+(\d+|[0-9A-Fa-f]+h)\s*\]([^:]*):(.*)$/;
 /** Heads the exact bytes at the end of a listing. */
 const RAW_HEAD = /^Raw Table Data: Length (\d+)/;
 
@@ -131,7 +130,7 @@ export function parseAcpiText(text: TextLines): TableText[] {
 }
 
 function isSignature(field: RegExpExecArray): boolean {
-  return Number.parseInt(field[1] ?? "", 16) === 0 && field[3] === "Signature";
+  return Number.parseInt(field[1] ?? "", 16) === 0 && field[3]?.trim() === "Signature";
 }
 
 class TableDraft {
@@ -170,9 +169,12 @@ class TableDraft {
     const sizeText = match[2] ?? "";
     const size = Number.parseInt(sizeText, sizeText.endsWith("h") ? 16 : 10);
     if (at + size > TEXT_TABLE_LIMIT) throw this.#error(line, "a field far outside any table");
-    const value = fieldBytes(match[4] ?? "", size);
+    const value = fieldBytes((match[4] ?? "").trim(), size);
     if (value === undefined)
-      throw this.#error(line, `"${(match[4] ?? "").slice(0, 40)}" is no value of ${size} bytes`);
+      throw this.#error(
+        line,
+        `"${(match[4] ?? "").trim().slice(0, 40)}" is no value of ${size} bytes`,
+      );
     while (this.#bytes.length < at + size) this.#bytes.push(0);
     value.forEach((byte, i) => {
       this.#bytes[at + i] = byte;

@@ -365,3 +365,49 @@ test("every base64 table of the booted samples reads without a note", { skip }, 
   }
   assert.ok(count > 100);
 });
+
+test("IORT and VIOT: what cannot be is refused with its offset", () => {
+  const iort = (body: readonly number[]) => (): unknown =>
+    parseAcpiTable(table("IORT", body), place);
+  const head = (count: number, at = 48): number[] => [...le(count, 4), ...le(at, 4), ...le(0, 4)];
+  assert.throws(iort(head(1_000_000)), /IORT offset 0x024: 1000000 nodes/);
+  assert.throws(iort(head(1, 8)), /offset 0x028: the nodes start inside the header/);
+  assert.throws(iort(head(1)), /offset 0x031: the table ends here/);
+  assert.throws(iort([...head(1), 2, 4, 0, 0]), /offset 0x030: a node of 4 bytes/);
+  assert.throws(iort([...head(1), 2, 200, 0, 0]), /a node of 200 bytes runs past the end/);
+  const rc = (maps: number): number[] => {
+    const node = [2, ...le(56, 2), 1, ...le(0, 4), ...le(maps, 4), ...le(36, 4)];
+    return [
+      ...head(1),
+      ...node,
+      ...new Array<number>(20).fill(0),
+      ...new Array<number>(20).fill(9),
+    ];
+  };
+  assert.throws(iort(rc(2)), /2 ID mappings do not fit into the node/);
+  assert.throws(iort(rc(1)), /no node starts at offset/);
+  const viot = (count: number, at: number) => (): unknown =>
+    parseAcpiTable(
+      table("VIOT", [...le(count, 2), ...le(at, 2), ...new Array<number>(8).fill(0)]),
+      place,
+    );
+  assert.throws(viot(2, 48), /VIOT offset 0x024: the header counts 2 nodes, the table has 0/);
+  assert.throws(viot(2, 4), /offset 0x026: the nodes start inside the header/);
+});
+
+test("text that is nearly a table is refused with its line", () => {
+  const base64 = encodeBase64(table("DMAR", DMAR_HEAD));
+  assert.throws(() => parseBase64Table(`${base64.slice(0, 20)}\n!!`, place), /table:2: not base64/);
+  const cut = base64.slice(0, 40);
+  assert.throws(() => parseBase64Table(cut, place), /the base64 text holds no whole ACPI table/);
+  const dump = "DMAR @ 0x0000000000000000\n    0000: 44 4D 41 52\n    0010: 00 00\n";
+  assert.throws(
+    () => parseAcpiText(linesOf(dump, "dump")),
+    /dump:3: the dump jumps to offset 0x10/,
+  );
+  const listing = '[000h 0000   4]  Signature : "DMAR"\n[004h 0004   4]  Table Length : zzz\n';
+  assert.throws(
+    () => parseAcpiText(linesOf(listing, "dsl")),
+    /dsl:2: "zzz" is no value of 4 bytes/,
+  );
+});

@@ -23,7 +23,7 @@ const INLINE = new RegExp(
   `${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s]+(\\d{1,6})\\b[:,\\s]*${IDS}${B}(?=[\\s,;]|$)(.*)$`,
   "i",
 );
-const HEADER = new RegExp(`${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s#]+(\\d{1,6})\\s*:?\\s*$`, "i");
+const HEADER = new RegExp(`${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s#]+(\\d{1,6})(?:\\s*:)?$`, "i");
 const MEMBER = new RegExp(`^[\\s*|│├└─\\-]+${IDS}${B}(?=[\\s,;]|$)(.*)$`, "i");
 const TABLE_ID_FIRST = new RegExp(`^\\s*(\\d{1,6})[\\s,;]+${B}(?=[\\s,;]|$)(.*)$`, "i");
 const TABLE_BDF_FIRST = new RegExp(`^\\s*${B}[\\s,;]+(\\d{1,6})\\s*$`, "i");
@@ -32,15 +32,13 @@ const SYSFS_HEADER = /iommu_groups\/(\d{1,6})\/devices\/?:\s*$/;
 const SYSFS_LINK = new RegExp(`${B}/iommu_group -> \\S*iommu_groups/(\\d{1,6})\\s*$`, "i");
 const LISTED = new RegExp(`(?:^|\\s)${B}(?: -> \\S+)?\\s*$`, "i");
 
+/** Bounded blanks: the sniff must stay linear on any text. */
+const SNIFF =
+  /^[ \t>*|│├└─-]{0,40}(?:IOMMU[ _-]?)?Group[: \t#]{1,8}\d{1,6}(?:[ \t:]{0,8}\r?$|[:, \t]{1,40}[[0-9a-f])/im;
+
 /** Cheap sniff for any of the forms. */
 export function looksLikeGroups(head: string): boolean {
-  return (
-    /^[\s>*|│├└─-]*(?:IOMMU[ _-]?)?Group[:\s#]+\d{1,6}(?:\s*:?\s*$|[:,\s]+[[0-9a-f])/im.test(
-      head,
-    ) ||
-    /iommu_groups\/\d{1,6}/.test(head) ||
-    looksLikeGroupTable(head)
-  );
+  return SNIFF.test(head) || /iommu_groups\/\d{1,6}/.test(head) || looksLikeGroupTable(head);
 }
 
 function looksLikeGroupTable(head: string): boolean {

@@ -22,10 +22,13 @@ export function looksLikeSysfsListing(head: string): boolean {
 /** Undefined when nothing of use is listed. @throws InputError when a value is damaged. */
 export function parseSysfsListing(text: TextLines): CapturePart | undefined {
   const tree = new SysfsFiles();
-  const encoder = (value: string): Uint8Array =>
-    Uint8Array.from(value, (c) => Math.min(c.charCodeAt(0), 0x7f));
   let directory = DEVICES;
   for (const line of text.lines) {
+    const value = VALUE.exec(line);
+    if (value?.[2] && isSysfsPath(value[1] ?? "")) {
+      tree.files.set(value[1] ?? "", encode(value[2]));
+      continue;
+    }
     const header = HEADER.exec(line);
     if (header !== null) {
       directory = headDirectory(header[1] ?? "");
@@ -34,17 +37,15 @@ export function parseSysfsListing(text: TextLines): CapturePart | undefined {
       continue;
     }
     const link = LINK.exec(line);
-    if (link !== null) {
-      const name = link[1] ?? "";
-      addLink(tree, name.startsWith("/") ? name : `${directory}/${name}`, link[2] ?? "");
-      continue;
-    }
-    const value = VALUE.exec(line);
-    const path = value?.[1] ?? "";
-    if (value !== null && isSysfsPath(path)) tree.files.set(path, encoder(value[2] ?? ""));
+    if (link === null) continue;
+    const name = link[1] ?? "";
+    addLink(tree, name.startsWith("/") ? name : `${directory}/${name}`, link[2] ?? "");
   }
   return parseSysfs(tree, { file: text.file });
 }
+
+const encode = (value: string): Uint8Array =>
+  Uint8Array.from(value, (c) => Math.min(c.charCodeAt(0), 0x7f));
 
 /** A unit of /sys/class/iommu is listed to show its devices. */
 function headDirectory(path: string): string {
