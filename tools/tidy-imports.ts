@@ -11,12 +11,15 @@ import { isTest, lineAt, type Problem, type SourceFile } from "./tidy-source.js"
 /** Lowest first. A folder below another entry belongs to the longest match. */
 export const RANKS: readonly string[] = [
   "src/units",
+  "src/abi",
   "src/memory",
   "src/formats",
   "src/pcie",
   "src/iommu",
   "src/isolation",
   "src/platform",
+  "src/driver",
+  "src/iommufd",
   "src/host",
   "src/host/io",
   "src/view",

@@ -1,0 +1,2 @@
+/** IOMMU drivers and the port that the object layer uses them through. */
+export * from "./driver-port.js";

@@ -1,0 +1,2 @@
+/** The objects of /dev/iommu: address spaces, page tables, devices, queues. */
+export * from "./limits.js";
