@@ -51,7 +51,8 @@ function count(parts: readonly CapturePart[]): Required<Counts> {
   };
 }
 
-// From the completeness lines of each SOURCE. Three differ on purpose: the list counts blocks and not
+// From the completeness lines of each SOURCE. Three differ on purpose: the list counts blocks and
+// not
 // functions (19), leaves out `-PP` lines (18), and calls a bridge what has the class of one (20).
 const STATED: readonly (readonly [string, Counts])[] = [
   ["01-cm238-pex8748-switches/lspci-tv-vvv.txt", counts(42, 42, 20, 30, 24, 2, 1, 1)],

@@ -27,6 +27,7 @@ export const LINE_COUNT_LIMIT = 6_000_000;
 /** The same for mail and web pages, whose decoding takes more memory. */
 export const MAIL_LINE_COUNT_LIMIT = 1_000_000;
 
+/** The lines of one file, with where they come from. All arrays have one entry per line. */
 export class TextLines {
   readonly file: string;
   readonly lines: readonly string[];
