@@ -18,7 +18,7 @@ const firstOf = (text: string): CapturedFunction => {
 };
 const readFirst = (text: string): PciFunction => new PciFunction(firstOf(text));
 
-const PORT = `00:1c.0 PCI bridge: Intel Corporation Device 8d10 (rev d5) (prog-if 00 [Normal decode])
+const PORT = `00:1c.0 PCI bridge: Intel Device [8086:8d10] (rev d5) (prog-if 00 [Normal decode])
 \tSubsystem: Intel Corporation Device 7270
 \tPhysical Slot: 7
 \tControl: I/O+ Mem+ BusMaster+ MemWINV- ParErr- Stepping- SERR+ FastB2B- DisINTx+
@@ -216,7 +216,11 @@ test("regions: kinds, sizes, virtual, unassigned, ignored, ROM", () => {
 test("bridge windows of old and new versions", () => {
   const bridge = (windows: string): PciFunction =>
     readFirst(
-      `00:01.0 PCI bridge: x\n\tControl: I/O+ Mem+\n\tStatus: Cap-\n\tBus: primary=00, secondary=01, subordinate=01, sec-latency=0\n${windows}`,
+      `00:01.0 PCI bridge: x
+\tControl: I/O+ Mem+
+\tStatus: Cap-
+\tBus: primary=00, secondary=01, subordinate=01, sec-latency=0
+${windows}`,
     );
   const old = bridge("\tI/O behind bridge: None\n\tMemory behind bridge: fff00000-000fffff\n");
   assert.deepEqual(
