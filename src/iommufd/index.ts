@@ -1,2 +1,4 @@
 /** The objects of /dev/iommu: address spaces, page tables, devices, queues. */
+export * from "./api.js";
 export * from "./limits.js";
+export type * from "./ports.js";
