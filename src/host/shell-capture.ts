@@ -10,8 +10,10 @@ export const SHELL_CAPTURE_SCRIPT = [
   "p uname -a",
   "p cat /proc/cmdline",
   "p lspci -Dnnvvvxxxx",
-  "p ls -l /sys/bus/pci/devices /sys/class/iommu /sys/class/iommu/*/devices /sys/kernel/iommu_groups/*/devices",
-  "p grep -s . /sys/bus/pci/slots/*/address /sys/bus/pci/devices/*/removable /sys/class/iommu/*/*-iommu/* /sys/kernel/iommu_groups/*/type",
+  "p ls -l /sys/bus/pci/devices /sys/class/iommu",
+  "p ls -l /sys/class/iommu/*/devices /sys/kernel/iommu_groups/*/devices",
+  "p grep -s . /sys/bus/pci/slots/*/address /sys/bus/pci/devices/*/removable",
+  "p grep -s . /sys/class/iommu/*/*-iommu/* /sys/kernel/iommu_groups/*/type",
   "p ls /sys/firmware/acpi/tables",
   "for t in DMAR IVRS IORT VIOT; do p base64 /sys/firmware/acpi/tables/$t; done",
 ].join("; ");

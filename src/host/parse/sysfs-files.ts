@@ -37,12 +37,13 @@ export function isSysfsPath(path: string): boolean {
   return BDF_DIRECTORY.test(path) || OF_INTEREST.some((pattern) => pattern.test(path));
 }
 
+const SYSFS = "sys/(?:block|bus|class|dev|devices|firmware|fs|kernel|module)";
+const INSIDE = new RegExp(`(?:^|/)(?:${SYSFS}|proc/[^/]+)(?:/|$)`);
+
 /**
  * Whether a path lies inside a sysfs or procfs tree; what is not of interest there is nothing else
  * either.
  */
 export function isInsideSysfs(path: string): boolean {
-  return /(?:^|\/)(?:sys\/(?:block|bus|class|dev|devices|firmware|fs|kernel|module)|proc\/[^/]+)(?:\/|$)/.test(
-    path,
-  );
+  return INSIDE.test(path);
 }

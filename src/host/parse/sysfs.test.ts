@@ -64,15 +64,15 @@ test("a table that only root may read is known to exist", () => {
 test("ls -l and grep listings are a tree too", () => {
   const text = `/sys/bus/pci/devices:
 total 0
-lrwxrwxrwx 1 root root 0 May 1 10:00 0000:00:01.0 -> ../../../devices/pci0000:00/0000:00:01.0
-lrwxrwxrwx 1 root root 0 May 1 10:00 0000:01:00.0 -> ../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0
+lrwxrwxrwx 1 root root 0 0000:00:01.0 -> ../../../devices/pci0000:00/0000:00:01.0
+lrwxrwxrwx 1 root root 0 0000:01:00.0 -> ../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0
 
 /sys/class/iommu/dmar0/devices:
 total 0
-lrwxrwxrwx 1 root root 0 May 1 10:00 0000:01:00.0 -> ../../../../pci0000:00/0000:00:01.0/0000:01:00.0
+lrwxrwxrwx 1 root root 0 0000:01:00.0 -> ../../../../pci0000:00/0000:00:01.0/0000:01:00.0
 
 /sys/kernel/iommu_groups/9/devices:
-lrwxrwxrwx 1 root root 0 May 1 10:00 0000:01:00.0 -> ../../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0
+lrwxrwxrwx 1 root root 0 0000:01:00.0 -> ../../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0
 /sys/bus/pci/devices/0000:01:00.0/vendor:0x8086
 /sys/bus/pci/slots/7/address:0000:01:00
 /sys/class/iommu/dmar0/intel-iommu/ecap: f00f4a

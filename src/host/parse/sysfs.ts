@@ -29,7 +29,9 @@ export function parseSysfs(tree: SysfsFiles, place: InputPlace): CapturePart | u
   const facts = hostFacts(tree, index, place, notes);
   const denied = functions.filter((f) => f.config.extent === 64).length;
   if (denied > 0) {
-    const text = `${denied} of ${functions.length} functions show only their first 64 bytes: read without root, capture again as root`;
+    const text =
+      `${denied} of ${functions.length} functions show only their first 64 bytes: ` +
+      "read without root, capture again as root";
     notes.push({ severity: "warning", text, place });
   }
   const recorded = recordedGroups(index, place);
