@@ -68,7 +68,7 @@ export function detectParts(
   if (looksBinary(bytes, head)) return [];
   if (looksLikeCaptureFile(head)) return [captureFilePart(decodeText(bytes).text, file)];
   const whole = bytes.length <= SNIFF_BYTES;
-  if (!whole && !isKnown(head) && !mentionsIommu(bytes)) return [];
+  if (!whole && !isKnown(head)) return partsFarInside(bytes, file, options);
   if (bytes.length > TEXT_LIMIT_BYTES)
     throw new InputError("the file is too large for a text capture", place, "at most 256 MiB");
   const text = readLines(bytes, file);
@@ -104,14 +104,49 @@ function isKnown(head: string): boolean {
   );
 }
 
-/** Whether "iommu" occurs anywhere, in any case. One pass over the bytes. */
-function mentionsIommu(bytes: Uint8Array): boolean {
-  for (let i = 2; i + 2 < bytes.length; i++) {
-    if (((bytes[i] ?? 0) | 32) !== 0x6d || ((bytes[i + 1] ?? 0) | 32) !== 0x6d) continue;
-    const [a = 0, b = 0] = [bytes[i - 2], bytes[i - 1]];
-    if ((a | 32) === 0x69 && (b | 32) === 0x6f && ((bytes[i + 2] ?? 0) | 32) === 0x75) return true;
+/** How much is read around group lines far inside a large file of something else. */
+const WINDOW_BYTES = 32 * 1024 * 1024;
+const WINDOW_LEAD_BYTES = 1024 * 1024;
+
+/** A large file whose beginning is not known: the stretch around its first group line, if any. */
+function partsFarInside(bytes: Uint8Array, file: string, options: LspciOptions): CapturePart[] {
+  const hit = findGroupLine(bytes);
+  if (hit < 0) return [];
+  let from = Math.max(0, hit - WINDOW_LEAD_BYTES);
+  while (from > 0 && bytes[from - 1] !== NEW_LINE) from--;
+  let before = 0;
+  for (let i = 0; i < from; i++) if (bytes[i] === NEW_LINE) before++;
+  const text = readLines(bytes.subarray(from, from + WINDOW_BYTES), file);
+  const numbers = text.numbers.map((n) => n + before);
+  const moved = new TextLines(file, text.lines, numbers, text.widths, text.repairs);
+  const parts = textParts(moved, text.lines.join("\n"), options);
+  const cut = from + WINDOW_BYTES < bytes.length;
+  if (parts.length > 0 && (from > 0 || cut)) {
+    const last = moved.numbers[moved.length - 1] ?? 0;
+    const message = `of this large file lines ${before + 1} to ${last} were read`;
+    parts.push({
+      kind: "other",
+      place: { file },
+      notes: [{ severity: "info", text: message, place: { file } }],
+    });
   }
-  return false;
+  return parts;
+}
+
+const NEW_LINE = 10;
+const GROUP_WORDS = [..."iommu group "].map((c) => c.charCodeAt(0));
+
+/** Where "iommu group " and a digit first stand, in any case; -1 when nowhere. Linear. */
+function findGroupLine(bytes: Uint8Array): number {
+  const length = GROUP_WORDS.length;
+  for (let at = 0; at + length < bytes.length; at++) {
+    // "mm" is rare: look there first.
+    if (((bytes[at + 2] ?? 0) | 32) !== 0x6d || ((bytes[at + 3] ?? 0) | 32) !== 0x6d) continue;
+    const digit = bytes[at + length] ?? 0;
+    if (digit < 0x30 || digit > 0x39) continue;
+    if (GROUP_WORDS.every((code, i) => ((bytes[at + i] ?? 0) | 32) === code)) return at;
+  }
+  return -1;
 }
 
 /** `==> NAME <==`, as `tail -n +1 FILES` and the shell capture print it. */

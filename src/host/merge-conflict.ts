@@ -19,14 +19,18 @@ interface Seen {
 
 /** @throws InputError naming the files that exclude each other and `--from FILE`. */
 export function refuseContradictions(parts: readonly CapturePart[], source: InputPlace): void {
-  const contributing = new Set(parts.filter((p) => p.kind !== "other").map((p) => p.place.file));
+  // The message begins with the source; files below it are named without it.
+  const short = (file: string): string =>
+    file.startsWith(`${source.file}/`) ? file.slice(source.file.length + 1) : file;
+  const files = parts.filter((p) => p.kind !== "other").map((p) => short(p.place.file));
+  const contributing = new Set(files);
   const refuse = (a: InputPlace, b: InputPlace, why: string): InputError => {
-    const problem = `${a.file} and ${b.file} show different states of a host: ${why}`;
+    const problem = `${short(a.file)} and ${short(b.file)} show different states of a host: ${why}`;
     return new InputError(problem, source, expectation(contributing));
   };
   const torn = parts.find((p) => p.contradictsItself === true);
   if (torn !== undefined && contributing.size > 1) {
-    const problem = `${torn.place.file} lists the groups of a host more than once, and they differ`;
+    const problem = `${short(torn.place.file)} lists the groups of a host more than once, and they differ`;
     throw new InputError(problem, source, expectation(contributing));
   }
   refuseFunctions(parts, refuse);

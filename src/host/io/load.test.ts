@@ -317,6 +317,18 @@ test("large files of something else are refused after a bounded look", async () 
   for (const bytes of [zeros, letters]) assert.deepEqual(detectParts(bytes, "large"), []);
 });
 
+test("group lines far inside a large file of something else are found, with their lines", () => {
+  const filler = Buffer.alloc(9 << 20, "nothing to see here, a line of prose\n");
+  const lines = filler.toString("latin1").split("\n").length;
+  const text = Buffer.concat([
+    filler,
+    Buffer.from("\n[  1.0] pci 0000:00:02.0: Adding to iommu group 7\n"),
+  ]);
+  const part = detectParts(text, "large").find((p) => p.recorded !== undefined);
+  assert.deepEqual(part?.recorded?.groups, [{ id: 7, devices: [parseBdf("00:02.0")] }]);
+  assert.equal(part?.recorded?.place.line, lines + 1);
+});
+
 test("texts made to keep patterns busy end like others", () => {
   const many = 1 << 17;
   const heads = ["", "Group 1", "IOMMU Group", "[000h 0000   4]", "DEV ", "-[0000:00]-", "Linux "];
