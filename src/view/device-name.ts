@@ -39,7 +39,7 @@ export function idText(fn: PciFunction): string | undefined {
 /** The name the capture gives, else class and ids: never empty. */
 export function describeDevice(fn: PciFunction): string {
   const name = fn.description.name?.trim();
-  if (name !== undefined && name !== "") return name;
+  if (name !== undefined && name !== "" && name !== "Device") return name;
   const kind = roleOf(fn);
   const ids = idText(fn);
   return ids === undefined ? kind : `${kind} ${ids}`;

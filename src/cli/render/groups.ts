@@ -155,6 +155,10 @@ function drawAgreement(out: Output, input: AnalysisInput, agreement: Agreement |
     out.line("The capture has no groups of a kernel to compare with.");
     return;
   }
+  if (recorded.groups.length === 0) {
+    out.line(`The kernel made no groups (${recorded.from}).`);
+    return;
+  }
   const { compared, same, different } = agreement;
   const paint = different.length === 0 ? out.paint.green : out.paint.red;
   const verdict = different.length === 0 ? "agree" : "differ";

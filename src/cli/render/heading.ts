@@ -87,13 +87,15 @@ function drawUnknown(out: Output, input: AnalysisInput): void {
   for (const { device, missing } of input.analysis.unknown) {
     for (const fact of missing) byFact.set(fact, [...(byFact.get(fact) ?? []), formatBdf(device)]);
   }
-  const scoped = input.analysis.linux.scope.table !== undefined;
+  const scoped =
+    input.analysis.linux.scope.table !== undefined || input.capture.facts.iommuInUse === false;
   if ((byFact.size === 0 && scoped) || input.fabric.functions.length === 0) return;
   out.line();
   out.line(out.paint.bold("Not in this capture"));
   if (!scoped) {
     const text =
-      "- the firmware's table of IOMMUs (DMAR, IVRS, IORT, VIOT): every device is grouped as if one " +
+      "- the firmware's table of IOMMUs (DMAR, IVRS, IORT, VIOT): every device is grouped as " +
+      "if one " +
       "covered it";
     out.line(wrap(text, 4, 2));
   }
