@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeProgram } from "../src/cli/main.js";
 import { EVIDENCE_KINDS } from "../src/isolation/index.js";
 import { type GeneratedFile, writeOrCheck } from "./generated-files.js";
 import { ROOT } from "./root.js";
@@ -51,4 +52,18 @@ ${rows.join("\n")}
   return { path: "docs/reference/schemas.md", text };
 }
 
-process.exitCode = writeOrCheck([evidencePage(), schemasPage()], process.argv.slice(2));
+function commandPage(): GeneratedFile {
+  const program = makeProgram(async () => undefined);
+  const sections = [program, ...program.commands].map((command) => {
+    const title = command === program ? "ioasis" : `ioasis ${command.name()}`;
+    let help = "";
+    command.configureOutput({ writeOut: (text) => (help += text), getOutHelpWidth: () => 100 });
+    command.outputHelp();
+    return `## ${title}\n\n\`\`\`\n${help.trimEnd()}\n\`\`\`\n`;
+  });
+  const text = `${HEADER}# The command\n\n${sections.join("\n")}`;
+  return { path: "docs/reference/command-line.md", text };
+}
+
+const PAGES = [evidencePage(), schemasPage(), commandPage()];
+process.exitCode = writeOrCheck(PAGES, process.argv.slice(2));

@@ -5,7 +5,8 @@ import { isGenerated, isTest, lineAt, type Problem, type SourceFile } from "./ti
 export const FILE_LIMIT = 500;
 export const LINE_LIMIT = 100;
 
-const isProduct = (s: SourceFile): boolean => s.path.startsWith("src/") && !isTest(s.path);
+const isProduct = (s: SourceFile): boolean =>
+  s.path.startsWith("src/") && !isTest(s.path) && !s.path.endsWith(".d.ts");
 const isCore = (s: SourceFile): boolean =>
   isProduct(s) && !s.path.startsWith("src/cli/") && !s.path.endsWith(".io.ts");
 

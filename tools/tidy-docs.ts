@@ -65,7 +65,7 @@ export function checkEvidence(sources: readonly SourceFile[], kinds: readonly st
     files.some((s) => s.text.includes(`"${kind}"`) || s.text.includes(`\n  ${kind}:`));
   const views = product.filter((s) => /^src\/view\/evidence-text.*\.ts$/.test(s.path));
   const makers = product.filter(
-    (s) => !s.path.startsWith("src/view/") && s.path !== "src/isolation/evidence.ts",
+    (s) => !views.includes(s) && s.path !== "src/isolation/evidence.ts",
   );
   return kinds.flatMap((kind) => {
     const problems: Problem[] = [];
