@@ -62,6 +62,7 @@ export function detectParts(
   if (bytes.length === 0) return [];
   const place: InputPlace = { file };
   if (looksLikeAcpiTable(bytes)) return [parseAcpiTable(bytes, place)];
+  // Before anything is decoded: a dump is known by its first two lines, and may be large.
   const dump = looksLikeHexDump(bytes) ? parsePureHexDump(bytes, file, options) : undefined;
   if (dump !== undefined) return [dump];
   const head = decodeText(bytes.subarray(0, SNIFF_BYTES)).text;
