@@ -35,7 +35,7 @@ import {
   MEMBER_LIMIT_BYTES,
   UNPACKED_LIMIT_BYTES,
 } from "./limits.js";
-import { systemNames } from "./names.io.js";
+import { packagedNames, systemNames } from "./names.io.js";
 import { looksLikeTar, readTar } from "./tar.io.js";
 import { compressionOf, unpack } from "./unpack.io.js";
 
@@ -55,7 +55,10 @@ export async function loadCapture(
   sources: readonly string[],
   options: LoadOptions = {},
 ): Promise<Capture> {
-  const loader = new Loader({ ...options, names: options.names ?? [systemNames()] });
+  const loader = new Loader({
+    ...options,
+    names: options.names ?? [systemNames(), packagedNames()],
+  });
   if (sources.length === 0) loader.liveHost(options.root ?? "/");
   for (const source of sources) {
     const before = loader.parts.length;

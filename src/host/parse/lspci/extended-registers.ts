@@ -132,7 +132,8 @@ function putSrIov(out: RegisterWriter, capability: CapabilityText): void {
   const cap = registers.get("IOVCap");
   if (cap !== undefined) {
     const word = flagWord(cap, [["Migration", 0]]);
-    addField(word, numberAfter(cap, "Interrupt Message Number: ", 16), 21, 0x7ff);
+    const message = numberAfter(cap, "Interrupt Message Number: ", 16);
+    addField(word, message ?? numberAfter(cap, "IntMsgNum ", 10), 21, 0x7ff);
     out.put(at + 4, 4, word.value, word.decided);
   }
   const control = registers.get("IOVCtl");

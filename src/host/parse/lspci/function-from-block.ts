@@ -158,7 +158,8 @@ function identify(block: FunctionBlock, names: NameResolver): Identity {
         device: match.device,
         subVendor: sub[0],
         subDevice: sub[1],
-        revision: block.dead ? undefined : (header.revision ?? (block.decoded ? 0 : undefined)),
+        // A revision of zero is not printed.
+        revision: block.dead ? undefined : (header.revision ?? 0),
         classCode: classId === undefined ? undefined : classId * 256 + (header.progIf ?? 0),
       });
   const idsFrom: Identity["idsFrom"] = fromHex

@@ -360,3 +360,57 @@ test("hex beside text: agreement is silent, disagreement names line and offset",
   assert.equal(bad.notes?.[0]?.severity, "conflict");
   assert.deepEqual(bad.notes?.[0]?.place, { file: "f", line: 5, field: "0x06" });
 });
+
+test("`lspci -v`: flags, unnumbered regions, capabilities without registers", () => {
+  const fn = readFirst(`00:02.0 VGA compatible controller: Intel Corporation Device 591d (rev 04)
+\tFlags: bus master, fast devsel, latency 0, IRQ 130, IOMMU group 2
+\tMemory at de000000 (64-bit, non-prefetchable) [size=16M]
+\tMemory at c0000000 (64-bit, prefetchable) [size=256M]
+\tI/O ports at f000 [size=64]
+\tCapabilities: [70] Express Root Complex Integrated Endpoint, MSI 00
+\tCapabilities: [100] Access Control Services
+\tKernel driver in use: i915
+`);
+  assert.equal(fn.express?.portType, PortType.RcIntegratedEndpoint);
+  assert.deepEqual([fn.acs?.offset, fn.acs?.capability, fn.ats], [0x100, undefined, null]);
+  assert.deepEqual(
+    fn.bars?.map((b) => [b.index, b.kind, b.base, b.size]),
+    [
+      [0, "memory64", 0xde000000n, 0x1000000n],
+      [2, "memory64", 0xc0000000n, 0x10000000n],
+      [4, "io", 0xf000n, 64n],
+    ],
+  );
+});
+
+test("no extended capability on any of several functions: not known rather than absent", () => {
+  const one = (bus: number): string =>
+    `${HEAD.replace("01:", `0${bus}:`)}\tCapabilities: [40] Express (v2) Endpoint, MSI 00\n`;
+  const acs = (text: string): unknown => partOf(text).functions?.map((f) => new PciFunction(f).acs);
+  assert.deepEqual(acs(one(1) + one(2)), [null, null]);
+  assert.deepEqual(acs(one(1) + one(2) + one(3)), [undefined, undefined, undefined]);
+  const aer = "\tCapabilities: [100 v1] Advanced Error Reporting\n";
+  assert.deepEqual(acs(one(1) + aer + one(2) + one(3)), [null, null, null]);
+});
+
+test("`lspci -nnk`: ids and drivers, no register", () => {
+  const part = partOf(`00:00.0 Host bridge [0600]: Intel Corporation Device [8086:3ec2] (rev 07)
+\tSubsystem: Gigabyte Technology Co., Ltd Device [1458:5000]
+00:1f.6 Ethernet controller [0200]: Intel Corporation Ethernet [8086:15bc]
+\tDeviceName: Onboard - Ethernet
+\tSubsystem: Gigabyte Technology Co., Ltd Device [1458:e000]
+\tKernel driver in use: e1000e
+\tKernel modules: e1000e
+`);
+  const [bridge, nic] = part.functions ?? [];
+  assert.deepEqual([bridge?.driver, nic?.driver], [null, "e1000e"]);
+  assert.deepEqual([nic?.config.extent, nic?.label], [0, "Onboard - Ethernet"]);
+  assert.deepEqual(nic?.ids, {
+    vendor: 0x8086,
+    device: 0x15bc,
+    subVendor: 0x1458,
+    subDevice: 0xe000,
+    revision: 0,
+    classCode: 0x020000,
+  });
+});
