@@ -30,7 +30,8 @@ export function refuseContradictions(parts: readonly CapturePart[], source: Inpu
   };
   const torn = parts.find((p) => p.contradictsItself === true);
   if (torn !== undefined && contributing.size > 1) {
-    const problem = `${short(torn.place.file)} lists the groups of a host more than once, and they differ`;
+    const name = short(torn.place.file);
+    const problem = `${name} lists the groups of a host more than once, and they differ`;
     throw new InputError(problem, source, expectation(contributing));
   }
   refuseFunctions(parts, refuse);

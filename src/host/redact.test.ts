@@ -37,10 +37,12 @@ test("a function without such capabilities keeps its object", () => {
 
 test("command line: identifying options go, those the kernel's IOMMU code reads stay", () => {
   const text =
-    'BOOT_IMAGE=/vmlinuz root=UUID=696729ec-a4f2-44f1-9fb9-4f65aa0d2fd8 ro ip=10.0.0.7::host-a pci=noats,config_acs="xx111x1@00:01.0" iommu=pt hostname=alpha';
+    "BOOT_IMAGE=/vmlinuz root=UUID=696729ec-a4f2-44f1-9fb9-4f65aa0d2fd8 ro ip=10.0.0.7::host-a " +
+    'pci=noats,config_acs="xx111x1@00:01.0" iommu=pt hostname=alpha';
   assert.equal(
     redactCommandLine(text),
-    'BOOT_IMAGE=/vmlinuz root=REDACTED ro ip=REDACTED pci=noats,config_acs="xx111x1@00:01.0" iommu=pt hostname=REDACTED',
+    "BOOT_IMAGE=/vmlinuz root=REDACTED ro ip=REDACTED " +
+      'pci=noats,config_acs="xx111x1@00:01.0" iommu=pt hostname=REDACTED',
   );
 });
 
