@@ -46,6 +46,19 @@ test("command line: identifying options go, those the kernel's IOMMU code reads 
   );
 });
 
+test("a host's name leaves the options that the analysis reads alone", () => {
+  const commandLine = 'hda=pci,1 iommu=pt "pci=config_acs=pci@0000:00:01.0" intel_iommu=on';
+  const capture: Capture = {
+    parts: [],
+    functions: [],
+    facts: { commandLine },
+    recorded: null,
+    notes: [],
+  };
+  const { facts } = redactCapture(capture, { secrets: ["pci"] });
+  assert.equal(facts.commandLine, commandLine.replace("hda=pci", "hda=REDACTED"));
+});
+
 test("nothing that identifies is left in the file", () => {
   const fn: CapturedFunction = {
     bdf: makeBdf(0, 1, 0, 0),

@@ -34,7 +34,9 @@ export function redactCapture(capture: Capture, options: RedactOptions = {}): Ca
     functions: capture.functions.map((f) => redactFunction(f, clean)),
     facts: {
       ...capture.facts,
-      ...(commandLine !== undefined && { commandLine: clean(redactCommandLine(commandLine)) }),
+      ...(commandLine !== undefined && {
+        commandLine: cleanOptions(redactCommandLine(commandLine), clean),
+      }),
     },
     recorded:
       capture.recorded === null
@@ -84,7 +86,7 @@ function textCleaner(
 
 function replaceAll(text: string, word: string): string {
   const escaped = word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  return text.replace(new RegExp(escaped, "gi"), "REDACTED");
+  return text.replace(new RegExp(`(?<![A-Za-z0-9])${escaped}(?![A-Za-z0-9])`, "gi"), "REDACTED");
 }
 
 /** Options whose value names a machine, a disk, a network or a person. */
@@ -96,6 +98,16 @@ const IDENTIFYING =
  */
 export function redactCommandLine(text: string): string {
   return text.replace(IDENTIFYING, "$1$2REDACTED");
+}
+
+/** Options that the kernel's PCI and IOMMU code reads: the analysis needs them as they are. */
+const READ_OPTION = /^"?(?:pcie?|[\w.-]*iommu|vfio|arm-smmu)[\w.-]*(?:=|$)/i;
+
+function cleanOptions(text: string, clean: (text: string) => string): string {
+  return text
+    .split(/(\s+)/)
+    .map((word) => (READ_OPTION.test(word) ? word : clean(word)))
+    .join("");
 }
 
 function redactFunction(f: CapturedFunction, clean: (text: string) => string): CapturedFunction {

@@ -7,6 +7,7 @@
  * left out.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { SysfsFiles } from "../index.js";
 import { ATTRIBUTE_LIMIT_BYTES } from "./limits.js";
@@ -32,6 +33,11 @@ const ATTRIBUTES = [
 const LINKS = ["driver", "iommu_group", "physfn"];
 const TABLES = /^(?:[A-Z][A-Z0-9]{3})\d*$/;
 const NEEDED_TABLES = /^(?:DMAR|IVRS|IORT|VIOT)$/;
+
+/** This host's name, to be taken out of captures that are handed on. */
+export function hostName(): string {
+  return hostname();
+}
 
 /** Whether the directory holds a sysfs tree of PCI devices at its usual place. */
 export function holdsSysfs(root: string): boolean {

@@ -1,5 +1,5 @@
 /** What touches the world: files, archives, the live host. */
-export { collectSysfs } from "./collect.io.js";
+export { collectSysfs, hostName } from "./collect.io.js";
 export * from "./load.io.js";
 export { packagedNames, systemNames } from "./names.io.js";
 export * from "./platform-file.io.js";

@@ -13,6 +13,7 @@ import {
   readSync,
 } from "node:fs";
 import { basename, join } from "node:path";
+import type { Architecture } from "../../isolation/index.js";
 import { InputError } from "../../units/index.js";
 import {
   type Capture,
@@ -74,6 +75,14 @@ function readInput(options: LoadOptions): Uint8Array {
   return options.stdin?.() ?? readDescriptor(0, "(standard input)");
 }
 
+/** Node's names of processors. */
+const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
+  x64: "x86",
+  ia32: "x86",
+  arm64: "arm64",
+  riscv64: "riscv64",
+};
+
 class Loader {
   readonly parts: CapturePart[] = [];
   readonly #options: LspciOptions;
@@ -89,7 +98,9 @@ class Loader {
     const part = parseSysfs(collectSysfs(root), { file: root === "/" ? "this host" : root });
     if (part === undefined)
       throw new InputError("this host shows no PCI devices", { file: join(root, "sys/bus/pci") });
-    this.parts.push(part);
+    const architecture = root === "/" ? ARCHITECTURES[process.arch] : undefined;
+    const facts = { ...(architecture !== undefined && { architecture }), ...part.facts };
+    this.parts.push({ ...part, facts });
   }
 
   async path(path: string): Promise<void> {
