@@ -151,17 +151,11 @@ function identify(block: FunctionBlock, names: NameResolver): Identity {
   const classId = classIdOf(block, names);
   const hex = block.hexLength >= 64 ? block.hex : undefined;
   const fromHex = hex !== undefined && !(hex[0] === 0xff && hex[1] === 0xff);
+  const own = { vendor: match.vendor, device: match.device };
+  // A VF's dump hides vendor and device only.
   const ids = fromHex
     ? {}
-    : withoutUndefined({
-        vendor: match.vendor,
-        device: match.device,
-        subVendor: sub[0],
-        subDevice: sub[1],
-        // A revision of zero is not printed.
-        revision: block.dead ? undefined : (header.revision ?? 0),
-        classCode: classId === undefined ? undefined : classId * 256 + (header.progIf ?? 0),
-      });
+    : withoutUndefined(hex !== undefined ? own : { ...own, ...describedIds(block, classId, sub) });
   const idsFrom: Identity["idsFrom"] = fromHex
     ? "hex"
     : numeric
@@ -172,6 +166,21 @@ function identify(block: FunctionBlock, names: NameResolver): Identity {
           ? "name"
           : "none";
   return { ids, candidates: fromHex ? undefined : match.candidates, idsFrom };
+}
+
+/** Ids beside vendor and device, as the header line and the subsystem line show them. */
+function describedIds(
+  { header, dead }: FunctionBlock,
+  classId: number | undefined,
+  [subVendor, subDevice]: readonly (number | undefined)[],
+): Identity["ids"] {
+  return {
+    subVendor,
+    subDevice,
+    // A revision of zero is not printed.
+    revision: dead ? undefined : (header.revision ?? 0),
+    classCode: classId === undefined ? undefined : classId * 256 + (header.progIf ?? 0),
+  };
 }
 
 function putIds(out: RegisterWriter, ids: Identity["ids"], layout: number | undefined): void {
