@@ -2,6 +2,8 @@
 
 /** One file, and all contents of an archive together, unpacked. */
 export const UNPACKED_LIMIT_BYTES = 1024 * 1024 * 1024;
+/** Standard input and pipes, whose length is not known: they are held twice while being joined. */
+export const PIPE_LIMIT_BYTES = 384 * 1024 * 1024;
 /** Copies of files up to this size are recognised as such. */
 export const COPY_LIMIT_BYTES = 1024 * 1024;
 /** One compressed file, or one member of an archive; larger members are skipped (a journal). */

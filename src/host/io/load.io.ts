@@ -5,14 +5,16 @@
  */
 import {
   closeSync,
+  type Dirent,
   fstatSync,
   openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   readSync,
+  statSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import type { Architecture } from "../../isolation/index.js";
 import { InputError } from "../../units/index.js";
 import {
@@ -34,6 +36,7 @@ import {
   DIRECTORY_DEPTH_LIMIT,
   DIRECTORY_ENTRY_LIMIT,
   MEMBER_LIMIT_BYTES,
+  PIPE_LIMIT_BYTES,
   UNPACKED_LIMIT_BYTES,
 } from "./limits.js";
 import { packagedNames, systemNames } from "./names.io.js";
@@ -158,6 +161,11 @@ class Loader {
   }
 
   async #directory(path: string): Promise<void> {
+    const itself = resolve(path);
+    if (basename(itself) === "sys" && holdsSysfs(dirname(itself))) {
+      this.#tree(collectSysfs(dirname(itself)), path);
+      return;
+    }
     const tree = holdsSysfs(path) ? collectSysfs(path) : new SysfsFiles();
     const skip = tree.isEmpty ? [] : ["sys", "proc"];
     await this.#walk(path, "", tree, 0, skip);
@@ -172,7 +180,7 @@ class Loader {
     skip: readonly string[],
   ): Promise<void> {
     if (depth > DIRECTORY_DEPTH_LIMIT) return;
-    const entries = readdirSync(join(root, below), { withFileTypes: true });
+    const entries = this.#entriesOf(join(root, below));
     entries.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
     for (const entry of entries) {
       if (skip.includes(entry.name)) continue;
@@ -186,20 +194,40 @@ class Loader {
         await this.#walk(root, path, tree, depth + 1, []);
       } else if (entry.isSymbolicLink() && sysfs) tree.links.set(path, readlinkSync(full));
       else if (entry.isFile() && sysfs) tree.files.set(path, readSmall(full));
-      else if (entry.isFile() && !isHidden(entry.name) && !isInsideSysfs(path))
+      else if (isFileOrLinkToOne(entry, full) && !isHidden(entry.name) && !isInsideSysfs(path))
         await this.#member(full);
     }
   }
 
-  /** A file of a directory: what cannot be read or is too large is passed over. */
-  async #member(path: string): Promise<void> {
-    const descriptor = openSync(path, "r");
+  #entriesOf(path: string): Dirent[] {
     try {
-      if (fstatSync(descriptor).size > MEMBER_LIMIT_BYTES) return;
-      await this.bytes(path, readDescriptor(descriptor, path));
+      return readdirSync(path, { withFileTypes: true });
+    } catch (error) {
+      this.#passOver(path, reason(error));
+      return [];
+    }
+  }
+
+  /** A file of a directory: what cannot be read or is too large is passed over, with a note. */
+  async #member(path: string): Promise<void> {
+    let descriptor: number;
+    try {
+      descriptor = openSync(path, "r");
+    } catch (error) {
+      this.#passOver(path, reason(error));
+      return;
+    }
+    try {
+      if (fstatSync(descriptor).size > MEMBER_LIMIT_BYTES) this.#passOver(path, "too large");
+      else await this.bytes(path, readDescriptor(descriptor, path));
     } finally {
       closeSync(descriptor);
     }
+  }
+
+  #passOver(file: string, why: string): void {
+    const note = { severity: "warning", text: `passed over: ${why}`, place: { file } } as const;
+    this.parts.push({ kind: "other", place: { file }, notes: [note] });
   }
 }
 
@@ -210,6 +238,12 @@ function readSmall(path: string): Uint8Array {
   } catch {
     return new Uint8Array(0);
   }
+}
+
+/** Links to files are followed, links to directories are not: they may form loops. */
+function isFileOrLinkToOne(entry: Dirent, path: string): boolean {
+  if (!entry.isSymbolicLink()) return entry.isFile();
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 const isHidden = (name: string): boolean => name.startsWith(".");
@@ -229,7 +263,8 @@ function readDescriptor(descriptor: number, file: string): Uint8Array {
       const n = readSync(descriptor, chunk, 0, CHUNK, null);
       if (n === 0) return Buffer.concat(parts);
       total += n;
-      if (total > UNPACKED_LIMIT_BYTES) throw tooLarge(file);
+      if (total > PIPE_LIMIT_BYTES)
+        throw new InputError("too much", { file }, `at most ${PIPE_LIMIT_BYTES} bytes`);
       parts.push(chunk.subarray(0, n));
     }
   } catch (error) {

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
@@ -338,6 +347,19 @@ test("texts made to keep patterns busy end like others", () => {
       assert.ok(Array.isArray(detectParts(Buffer.from(text), "busy")));
     }
   }
+});
+
+test("a folder: links to files count, what is too large or gone is named", async () => {
+  const base = mkdtempSync(join(folder, "links-"));
+  const target = write("linked.txt", "00:00.0 Host bridge [0600]: Intel Device [8086:29c0]\n");
+  symlinkSync(target, join(base, "lspci.txt"));
+  symlinkSync(base, join(base, "loop"));
+  symlinkSync(join(base, "nowhere"), join(base, "dangling"));
+  writeFileSync(join(base, "huge"), "");
+  truncateSync(join(base, "huge"), 300 << 20);
+  const capture = await loadCapture([base]);
+  assert.equal(capture.functions.length, 1);
+  assert.match(capture.notes.map((n) => n.text).join(), /passed over: too large/);
 });
 
 test("two files of one host merge; files of two hosts are refused", async () => {
