@@ -17,6 +17,7 @@ export const RANKS: readonly string[] = [
   "src/pcie",
   "src/iommu",
   "src/isolation",
+  "src/devices",
   "src/platform",
   "src/driver",
   "src/iommufd",
