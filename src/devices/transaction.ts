@@ -15,7 +15,7 @@ export interface DeviceRequest {
   readonly data?: Uint8Array | undefined;
 }
 
-/** The answer to a translation request (§ 10.2.3.2). Without read and write: nothing may be done. */
+/** The answer to a translation request (§ 10.2.3.2). Neither read nor write: nothing is mapped. */
 export interface TranslationCompletion {
   /** First frame of the translated range. */
   readonly pfn: number;

@@ -195,7 +195,7 @@ export class DmaEngine implements Endpoint {
     if (this.#descriptors >= DESCRIPTOR_LIMIT) {
       return { kind: "error", code: ErrorCode.DescriptorLimit, address: at };
     }
-    const fetched = this.#execution.fetch(at, DESCRIPTOR_BYTES);
+    const fetched = this.#execution.fetchBytes(at, DESCRIPTOR_BYTES);
     if (fetched.kind !== "done") {
       // Waiting or failed: the command that is done must not run again.
       this.#command = { opcode: Opcode.Nop, source: at, destination: 0n, length: 0, done: 0 };

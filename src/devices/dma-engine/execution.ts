@@ -48,7 +48,7 @@ export class Execution {
   }
 
   /** Reads bytes that may lie in two pages: descriptors. */
-  fetch(address: bigint, length: number): Step {
+  fetchBytes(address: bigint, length: number): Step {
     const attributes = this.#requester.attributes();
     if (typeof attributes === "number") return { kind: "error", code: attributes, address };
     const out = new Uint8Array(length);
