@@ -1,0 +1,464 @@
+/**
+ * RadixTable: the page table of one address space, in the bytes of simulated memory.
+ *
+ * Addresses are frame numbers (4 KiB): `iova` on the device's side, `pfn` in memory. The algorithms
+ * know no format; masks come from a RadixFormat.
+ *
+ * Invariants. A table other than the root has at least one entry in use, so that looking at an entry
+ * tells whether anything below is mapped. `map` and `split` change nothing when they throw. `unmap`
+ * never fails; tables that fall empty are unlinked and handed to the caller, who frees them once no
+ * cache can lead to them.
+ *
+ * Hot: `map` and `unmap`. Entries are pairs of 32-bit words; the lowest table used last is kept, so
+ * that consecutive calls do not walk again.
+ */
+import { UapiError } from "../abi/index.js";
+import type { FrameOwner } from "../memory/index.js";
+import { ENTRIES, framesPerEntry, LEVEL_BITS, type RadixFormat } from "./radix-format.js";
+import type { TableFrames } from "./table-frames.js";
+
+const NO_FRAME = -1;
+const TAKEN = -2;
+const LOST = -3;
+/** Frames below one entry of level 4. */
+const UPPER = 2 ** 27;
+
+export class RadixTable {
+  readonly format: RadixFormat;
+  /** Frame of the root table. */
+  readonly root: number;
+  readonly #frames: TableFrames;
+  readonly #owner: FrameOwner;
+  #tables = 1;
+  /** The level-1 table used last: which it is (`iova >>> 9`), and its first word. */
+  #lastKey = -1;
+  #lastWord = 0;
+  /** Result of {@link RadixTable.unmap}: frames of tables that were unlinked. */
+  readonly unlinked: number[] = [];
+
+  /** @throws UapiError ENOMEM. */
+  constructor(frames: TableFrames, format: RadixFormat, owner: FrameOwner) {
+    this.format = format;
+    this.#frames = frames;
+    this.#owner = owner;
+    this.root = frames.allocate(owner);
+  }
+
+  /** Frames of its tables, the root included; without the unlinked ones. */
+  get tableCount(): number {
+    return this.#tables;
+  }
+
+  /** Frames that can be mapped: 0 up to here. */
+  get limit(): number {
+    return framesPerEntry(this.format.levels + 1);
+  }
+
+  /**
+   * Maps `count` frames from `iova` on to those from `pfn` on, with the largest pages that alignment
+   * allows.
+   * @param prot a `Prot` mask.
+   * @param low bits of the lower half that every page gets besides (snoop).
+   * @throws UapiError EEXIST a part is mapped already; ENOMEM; EIO a table's memory is lost.
+   */
+  map(iova: number, pfn: number, count: number, prot: number, low = 0): void {
+    const { protLow, protHigh } = this.format;
+    const flagsLow = (protLow[prot & 15] as number) | low;
+    const flagsHigh = protHigh[prot & 15] as number;
+    let done = 0;
+    while (done < count) {
+      const at = iova + done;
+      const level = count - done < ENTRIES ? 1 : this.#pageLevel(at, pfn + done, count - done);
+      const word =
+        level === 1 && Math.floor(at / ENTRIES) === this.#lastKey
+          ? this.#lastWord
+          : this.#reach(at, level);
+      if (word < 0) this.#refuse(iova, done, at, word);
+      const mark = flagsLow | (this.format.leafMark[level] as number);
+      const filled = this.#fill(word, level, at, pfn + done, count - done, mark, flagsHigh);
+      if (filled < 0) this.#refuse(iova, done + ~filled, at, TAKEN);
+      done += filled;
+    }
+  }
+
+  /**
+   * Removes every page that lies in the range; one that is only partly inside is removed as a whole.
+   * @returns frames removed. Tables that fell empty are in `unlinked`.
+   */
+  unmap(iova: number, count: number): number {
+    const key = Math.floor(iova / ENTRIES);
+    const last = iova + count - 1;
+    if (key === this.#lastKey && Math.floor(last / ENTRIES) === key) {
+      const word = this.#lastWord;
+      const used = this.#frames.counts[word >>> 10] as number;
+      if (used > count) return this.#clearPages(word, iova % ENTRIES, last % ENTRIES);
+    }
+    this.#lastKey = -1;
+    return this.#clear(this.root, this.format.levels, 0, iova, last);
+  }
+
+  /** Frame that `iova` leads to, or undefined. */
+  translate(iova: number): number | undefined {
+    const found = this.#find(iova);
+    if (found < 0) return undefined;
+    const size = framesPerEntry(this.#foundLevel);
+    return this.#frameAt(found) + (iova % size);
+  }
+
+  /** Frames of the page that holds `iova`; 0 when nothing is mapped there. */
+  pageFrames(iova: number): number {
+    return this.#find(iova) < 0 ? 0 : framesPerEntry(this.#foundLevel);
+  }
+
+  /**
+   * Replaces large pages so that none reaches across the boundary below `iova`. The same frames stay
+   * mapped with the same rights.
+   * @returns whether a page was replaced.
+   * @throws UapiError ENOMEM.
+   */
+  split(iova: number): boolean {
+    let done = false;
+    for (;;) {
+      const word = this.#find(iova);
+      const level = this.#foundLevel;
+      if (word < 0 || level === 1 || iova % framesPerEntry(level) === 0) return done;
+      this.#replacePage(word, level);
+      done = true;
+    }
+  }
+
+  /**
+   * Calls `dirty` for runs of pages that hardware has written to, within the range, ascending; and
+   * clears their marks when `clear`.
+   * @returns whether a mark was cleared.
+   */
+  scanDirty(
+    first: number,
+    count: number,
+    clear: boolean,
+    dirty: (iova: number, count: number) => void,
+  ): boolean {
+    const run = { first: 0, end: -1 };
+    const page = (iova: number, size: number): void => {
+      if (iova === run.end) {
+        run.end += size;
+        return;
+      }
+      if (run.end >= 0) dirty(run.first, run.end - run.first);
+      run.first = iova;
+      run.end = iova + size;
+    };
+    const root = this.#frames.memory.frameWord(this.root);
+    const last = first + count - 1;
+    const cleared = this.#scan(root, this.format.levels, 0, first, last, clear, page);
+    if (run.end >= 0) dirty(run.first, run.end - run.first);
+    return cleared;
+  }
+
+  /** Every page: its address, frame, size in frames and lower half. Ascending. */
+  *pages(): IterableIterator<{ iova: number; pfn: number; count: number; low: number }> {
+    yield* this.#pagesOf(this.root, this.format.levels, 0);
+  }
+
+  /** Gives all frames back, those in `unlinked` included. Must not be used afterwards. */
+  free(): void {
+    for (const pfn of this.unlinked.splice(0)) this.#frames.free(pfn);
+    this.#freeBelow(this.root, this.format.levels);
+    this.#lastKey = -1;
+    this.#tables = 0;
+  }
+
+  /** The level of the largest page that fits at the start of the range. */
+  #pageLevel(iova: number, pfn: number, count: number): number {
+    let level = this.format.levels;
+    for (; level > 1; level--) {
+      if (((this.format.leafLevels >>> level) & 1) === 0) continue;
+      const size = framesPerEntry(level);
+      if (count >= size && iova % size === 0 && pfn % size === 0) break;
+    }
+    return level;
+  }
+
+  /** Index of the first word of the entry's table at `level`, made where missing; or a code < 0. */
+  #reach(iova: number, level: number): number {
+    const { memory } = this.#frames;
+    const { present, tableMask, tableValue } = this.format;
+    const lower = iova % UPPER;
+    const upper = Math.floor(iova / UPPER);
+    let table = memory.frameWord(this.root);
+    for (let at = this.format.levels; at > level; at--) {
+      if (table < 0) return LOST;
+      const word = table + 2 * indexAt(lower, upper, at);
+      const low = memory.words[word] as number;
+      if ((low & present) === 0) {
+        const pfn = this.#addTable(word, at);
+        if (pfn < 0) return NO_FRAME;
+        table = memory.frameWord(pfn);
+      } else if ((low & tableMask) === (tableValue[at] as number)) {
+        table = memory.frameWord(this.#frameAt(word));
+      } else return TAKEN;
+    }
+    if (table < 0) return LOST;
+    if (level === 1) {
+      this.#lastKey = Math.floor(iova / ENTRIES);
+      this.#lastWord = table;
+    }
+    return table;
+  }
+
+  /** Links a new table at the entry. @returns its frame, or NO_FRAME. */
+  #addTable(word: number, level: number): number {
+    const pfn = this.#frames.tryAllocate(this.#owner);
+    if (pfn < 0) return NO_FRAME;
+    this.#tables++;
+    const { tableLow, tableHigh } = this.format;
+    this.#put(word, pfn, tableLow[level] as number, tableHigh[level] as number);
+    const counts = this.#frames.counts;
+    counts[word >>> 10] = (counts[word >>> 10] as number) + 1;
+    return pfn;
+  }
+
+  /**
+   * Fills entries of one table from `iova` on.
+   * @returns frames mapped, or `~frames` when the next entry is in use.
+   */
+  #fill(
+    table: number,
+    level: number,
+    iova: number,
+    pfn: number,
+    count: number,
+    low: number,
+    high: number,
+  ): number {
+    const { words } = this.#frames.memory;
+    const { frameShift, present } = this.format;
+    const size = level === 1 ? 1 : framesPerEntry(level);
+    const index = Math.floor(iova / size) % ENTRIES;
+    const wanted = level === 1 ? count : Math.floor(count / size);
+    const entries = wanted < ENTRIES - index ? wanted : ENTRIES - index;
+    const perHigh = 2 ** (32 - frameShift);
+    const step = (size * 2 ** frameShift) | 0;
+    let frameLow = ((pfn % perHigh) << frameShift) | 0;
+    let valueHigh = high | Math.floor(pfn / perHigh);
+    let word = table + 2 * index;
+    const end = word + 2 * entries;
+    const counts = this.#frames.counts;
+    for (; word < end; word += 2) {
+      if (((words[word] as number) & present) !== 0) break;
+      words[word + 1] = valueHigh;
+      words[word] = frameLow | low;
+      frameLow = (frameLow + step) | 0;
+      // Frames of a run are aligned to their step, so a carry leaves exactly zero.
+      if (frameLow === 0) valueHigh++;
+    }
+    const done = entries - ((end - word) >> 1);
+    counts[table >>> 10] = (counts[table >>> 10] as number) + done;
+    return done === entries ? done * size : ~(done * size);
+  }
+
+  /** Takes back what a failed `map` has done, and says why it failed. */
+  #refuse(iova: number, done: number, at: number, code: number): never {
+    if (done > 0) this.unmap(iova, done);
+    this.#prune(at);
+    // Nobody can have looked at these tables.
+    for (const pfn of this.unlinked.splice(0)) this.#frames.free(pfn);
+    const evidence = [{ kind: "page", frame: at, table: this.#owner.label }];
+    if (code === TAKEN)
+      throw new UapiError("EEXIST", "the address is mapped already", { evidence });
+    if (code === LOST) throw new UapiError("EIO", "memory of a page table is lost", { evidence });
+    throw new UapiError("ENOMEM", "no frame is left for a page table", { evidence });
+  }
+
+  /** Unlinks empty tables on the way to `iova`. */
+  #prune(iova: number): void {
+    this.#lastKey = -1;
+    this.#clear(this.root, this.format.levels, 0, iova, iova - 1);
+  }
+
+  /** Removes what lies in first..last below a table; with last = first - 1 only empty tables. */
+  #clear(pfn: number, level: number, base: number, first: number, last: number): number {
+    const { memory } = this.#frames;
+    const table = memory.frameWord(pfn);
+    const size = framesPerEntry(level);
+    const from = first <= base ? 0 : Math.floor((first - base) / size);
+    const reach = last < first ? first : last;
+    const to = Math.min(ENTRIES - 1, Math.floor((reach - base) / size));
+    if (table < 0) return 0;
+    if (level === 1) return last < first ? 0 : this.#clearPages(table, from, to);
+    let removed = 0;
+    for (let index = from; index <= to; index++) {
+      const word = table + 2 * index;
+      const low = memory.words[word] as number;
+      if ((low & this.format.present) === 0) continue;
+      if (this.#leadsToTable(low, level)) {
+        const child = this.#frameAt(word);
+        removed += this.#clear(child, level - 1, base + index * size, first, last);
+        const childWord = memory.frameWord(child);
+        if (childWord >= 0 && this.#frames.counts[childWord >>> 10] !== 0) continue;
+        this.#tables--;
+        this.unlinked.push(child);
+      } else if (last < first) continue;
+      else removed += size;
+      this.#erase(word);
+    }
+    return removed;
+  }
+
+  /** Clears entries `from` to `to` of a level-1 table. @returns how many were in use. */
+  #clearPages(table: number, from: number, to: number): number {
+    const { words } = this.#frames.memory;
+    const { present } = this.format;
+    const counts = this.#frames.counts;
+    const end = table + 2 * to;
+    let removed = 0;
+    for (let word = table + 2 * from; word <= end; word += 2) {
+      if (((words[word] as number) & present) === 0) continue;
+      words[word] = 0;
+      words[word + 1] = 0;
+      removed++;
+    }
+    counts[table >>> 10] = (counts[table >>> 10] as number) - removed;
+    return removed;
+  }
+
+  #foundLevel = 0;
+
+  /** Word of the page's entry, its level in `#foundLevel`; -1 when nothing is mapped. */
+  #find(iova: number): number {
+    if (iova < 0 || iova >= this.limit) return -1;
+    const { memory } = this.#frames;
+    const lower = iova % UPPER;
+    const upper = Math.floor(iova / UPPER);
+    let table = memory.frameWord(this.root);
+    for (let level = this.format.levels; level >= 1 && table >= 0; level--) {
+      const word = table + 2 * indexAt(lower, upper, level);
+      const low = memory.words[word] as number;
+      if ((low & this.format.present) === 0) return -1;
+      this.#foundLevel = level;
+      if (!this.#leadsToTable(low, level)) return word;
+      table = memory.frameWord(this.#frameAt(word));
+    }
+    return -1;
+  }
+
+  /** Puts a table of 512 smaller pages in place of a page. */
+  #replacePage(word: number, level: number): void {
+    const { memory } = this.#frames;
+    const pfn = this.#frames.allocate(this.#owner);
+    this.#tables++;
+    const { leafMark, tableLow, tableHigh, frameShift, frameHigh } = this.format;
+    const frame = this.#frameAt(word);
+    const frameBits = -(2 ** frameShift) | 0;
+    const low = (memory.words[word] as number) & ~frameBits & ~(leafMark[level] as number);
+    const flags = low | (leafMark[level - 1] as number);
+    const high = (memory.words[word + 1] as number) & ~frameHigh;
+    const count = framesPerEntry(level);
+    this.#fill(memory.frameWord(pfn), level - 1, 0, frame, count, flags, high);
+    this.#put(word, pfn, tableLow[level] as number, tableHigh[level] as number);
+    this.#lastKey = -1;
+  }
+
+  #scan(
+    table: number,
+    level: number,
+    base: number,
+    first: number,
+    last: number,
+    clear: boolean,
+    page: (iova: number, size: number) => void,
+  ): boolean {
+    if (table < 0) return false;
+    const { memory } = this.#frames;
+    const { words } = memory;
+    const { present, dirty } = this.format;
+    const size = framesPerEntry(level);
+    const from = first <= base ? 0 : Math.floor((first - base) / size);
+    const to = Math.min(ENTRIES - 1, Math.floor((last - base) / size));
+    let cleared = false;
+    for (let index = from; index <= to; index++) {
+      const word = table + 2 * index;
+      const low = words[word] as number;
+      if ((low & present) === 0) continue;
+      const at = base + index * size;
+      if (this.#leadsToTable(low, level)) {
+        const child = memory.frameWord(this.#frameAt(word));
+        if (this.#scan(child, level - 1, at, first, last, clear, page)) cleared = true;
+      } else if ((low & dirty) !== 0) {
+        page(at, size);
+        if (!clear) continue;
+        words[word] = low & ~dirty;
+        cleared = true;
+      }
+    }
+    return cleared;
+  }
+
+  *#pagesOf(
+    pfn: number,
+    level: number,
+    base: number,
+  ): IterableIterator<{ iova: number; pfn: number; count: number; low: number }> {
+    const { memory } = this.#frames;
+    const table = memory.frameWord(pfn);
+    const size = framesPerEntry(level);
+    for (let index = 0; index < ENTRIES && table >= 0; index++) {
+      const word = table + 2 * index;
+      const low = memory.words[word] as number;
+      if ((low & this.format.present) === 0) continue;
+      const iova = base + index * size;
+      const frame = this.#frameAt(word);
+      if (this.#leadsToTable(low, level)) yield* this.#pagesOf(frame, level - 1, iova);
+      else yield { iova, pfn: frame, count: size, low };
+    }
+  }
+
+  #freeBelow(pfn: number, level: number): void {
+    const { memory } = this.#frames;
+    const table = memory.frameWord(pfn);
+    for (let index = 0; level > 1 && index < ENTRIES && table >= 0; index++) {
+      const word = table + 2 * index;
+      const low = memory.words[word] as number;
+      if ((low & this.format.present) !== 0 && this.#leadsToTable(low, level)) {
+        this.#freeBelow(this.#frameAt(word), level - 1);
+      }
+    }
+    this.#frames.free(pfn);
+  }
+
+  #leadsToTable(low: number, level: number): boolean {
+    const { tableMask, tableValue } = this.format;
+    return level > 1 && (low & tableMask) === (tableValue[level] as number);
+  }
+
+  /** The frame number in an entry; low bits that a large page keeps for itself are left out. */
+  #frameAt(word: number): number {
+    const { words } = this.#frames.memory;
+    const { frameShift, frameHigh } = this.format;
+    const high = ((words[word + 1] as number) & frameHigh) >>> 0;
+    return high * 2 ** (32 - frameShift) + ((words[word] as number) >>> frameShift);
+  }
+
+  #put(word: number, pfn: number, low: number, high: number): void {
+    const { words } = this.#frames.memory;
+    const { frameShift } = this.format;
+    const perHigh = 2 ** (32 - frameShift);
+    words[word + 1] = high | Math.floor(pfn / perHigh);
+    words[word] = ((pfn % perHigh) << frameShift) | low;
+  }
+
+  #erase(word: number): void {
+    const { words } = this.#frames.memory;
+    const counts = this.#frames.counts;
+    words[word] = 0;
+    words[word + 1] = 0;
+    counts[word >>> 10] = (counts[word >>> 10] as number) - 1;
+  }
+}
+
+/** Index in a table of `level`; `lower` and `upper` are the address's low 27 and further bits. */
+function indexAt(lower: number, upper: number, level: number): number {
+  return level <= 3
+    ? (lower >>> (LEVEL_BITS * (level - 1))) & (ENTRIES - 1)
+    : (upper >>> (LEVEL_BITS * (level - 4))) & (ENTRIES - 1);
+}
