@@ -68,10 +68,12 @@ export function groupsPayload(
             })),
           },
     edges: analysis.p2p.edges,
-    unknown: analysis.unknown.map((u) => ({
-      device: formatBdf(u.device),
-      missing: u.missing.filter((fact) => fact !== "scope"),
-    })),
+    unknown: analysis.unknown
+      .map((u) => ({
+        device: formatBdf(u.device),
+        missing: u.missing.filter((fact) => fact !== "scope"),
+      }))
+      .filter((u) => u.missing.length > 0),
   };
 }
 

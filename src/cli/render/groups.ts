@@ -108,12 +108,13 @@ function drawEnlargements(out: Output, input: AnalysisInput): void {
   const { analysis } = input;
   if (analysis.enlargements.length === 0) return;
   const linux = analysis.rules !== "device-centric";
+  const may = analysis.strict ? "routes or may route" : "routes";
   out.line();
   out.line(
     out.paint.yellow(
       linux
-        ? "! Separate groups, yet NOT isolated: the hardware routes between these without the IOMMU"
-        : "! Larger than Linux's groups, because the hardware routes between the members",
+        ? `! Separate groups, yet NOT isolated: the hardware ${may} between these without the IOMMU`
+        : `! Larger than Linux's groups: the hardware ${may} between the members`,
     ),
   );
   for (const enlargement of analysis.enlargements) drawEnlargement(out, input, enlargement);
@@ -167,6 +168,11 @@ function drawAgreement(out: Output, input: AnalysisInput, agreement: Agreement |
       `Computed and recorded groups ${verdict}: ${same} of ${compared} devices (${recorded.from}).`,
     ),
   );
+  if (input.analysis.rules === "device-centric" && different.length > 0) {
+    out.line(
+      "Device-centric groups are larger wherever the fabric joins what the kernel separates.",
+    );
+  }
   const clusters = clusterDifferences(different);
   for (const cluster of clusters.slice(0, CLUSTERS_SHOWN)) drawCluster(out, input, cluster);
   if (clusters.length > CLUSTERS_SHOWN)
