@@ -2,8 +2,10 @@
  * Which recorded groups count when several sources have them.
  *
  * lspci's own lines come from the moment of the capture, sysfs from the same files, a list may be
- * older, and a log tells of boot time only. A later source in this order is taken instead of an
- * earlier one when it agrees with it and covers more devices; a log never is.
+ * older (a mail quotes listings of other boots), and a log tells of boot time only. The first
+ * source of this order that has any group counts, alone; a later one is compared with it and adds
+ * no device, however many it lists. A source that shows that the kernel made no groups gives way to
+ * one that lists some, but not to a log.
  */
 import { type Bdf, formatBdf } from "../units/index.js";
 import type { CapturePart, Note, RecordedGroup, RecordedGroups } from "./capture.js";
@@ -22,21 +24,27 @@ export function chooseRecorded(
   notes: Note[],
 ): RecordedGroups | null {
   const sources = ORDER.flatMap((from) => joined(parts, from));
-  const [first, ...rest] = sources;
-  if (first === undefined) return null;
-  let chosen = first;
-  for (const other of rest) {
-    const differing = firstDifference(chosen.groups, other.groups);
-    if (differing === undefined) {
-      const more = count(other) > count(chosen) && other.from !== "dmesg";
-      if (more && chosen.groups.length > 0) chosen = other;
-      continue;
-    }
-    const [a, b] = [name(other), name(chosen)];
+  const chosen =
+    sources.find((s) => s.groups.length > 0 && s.from !== "dmesg") ?? sources[0] ?? null;
+  if (chosen === null) return null;
+  for (const other of sources) if (other !== chosen) notes.push(...comparison(chosen, other));
+  return withDetails(chosen, sources, parts);
+}
+
+/** What the user must hear of a source that does not count. */
+function comparison(chosen: RecordedGroups, other: RecordedGroups): Note[] {
+  const [a, b] = [name(other), name(chosen)];
+  const { place } = other;
+  const differing = firstDifference(chosen.groups, other.groups);
+  if (differing !== undefined) {
     const text = `${a} groups ${formatBdf(differing)} differently from ${b}; ${b} counts`;
-    notes.push({ severity: "conflict", text, place: other.place });
+    return [{ severity: "conflict", text, place }];
   }
-  return withDetails(chosen, parts);
+  const listed = new Set(chosen.groups.flatMap((g) => g.devices));
+  const more = other.groups.flatMap((g) => g.devices).filter((d) => !listed.has(d)).length;
+  if (more === 0 || other.from === "dmesg") return [];
+  const text = `${a} groups ${more} devices that ${b} does not; ${b} counts`;
+  return [{ severity: "info", text, place }];
 }
 
 const name = (r: RecordedGroups): string => `${r.from} (${r.place.file})`;
@@ -95,9 +103,25 @@ function firstDifference(
   return undefined;
 }
 
-function withDetails(chosen: RecordedGroups, parts: readonly CapturePart[]): RecordedGroups {
+/**
+ * Types and reserved regions, which lspci does not show: by group number, and by number and members
+ * from sources that do not count.
+ */
+function withDetails(
+  chosen: RecordedGroups,
+  sources: readonly RecordedGroups[],
+  parts: readonly CapturePart[],
+): RecordedGroups {
   const details = new Map<number, Omit<RecordedGroup, "devices">>();
   for (const part of parts) for (const d of part.groupDetails ?? []) details.set(d.id, d);
+  const own = new Map(chosen.groups.map((g) => [g.id, new Set(g.devices)]));
+  for (const other of sources) {
+    if (other === chosen) continue;
+    for (const { devices, ...detail } of other.groups) {
+      const member = devices.some((d) => own.get(detail.id)?.has(d));
+      if (member) details.set(detail.id, { ...details.get(detail.id), ...detail });
+    }
+  }
   if (details.size === 0) return chosen;
   return { ...chosen, groups: chosen.groups.map((g) => ({ ...details.get(g.id), ...g })) };
 }

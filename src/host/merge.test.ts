@@ -77,17 +77,58 @@ test("devices that only a log names count only when nothing else lists devices",
   );
 });
 
-test("order of sources of groups; a fuller list that agrees is taken; a log never", () => {
+test("the first source of groups counts; others that agree add nothing, others are named", () => {
   const functions = [fn(A), fn(B), fn(C)];
-  const lspci = part("lspci-text", "l", { functions, recorded: recorded("lspci", "l", [A], [B]) });
+  const own = recorded("lspci", "l", [A], [B]);
+  const lspci = part("lspci-text", "l", { functions, recorded: own });
   const agree = part("group-list", "g", { recorded: recorded("group-list", "g", [A], [B], [C]) });
   const differ = part("group-list", "g", { recorded: recorded("group-list", "g", [A, B], [C]) });
   const log = part("dmesg", "d", { recorded: recorded("dmesg", "d", [A], [B], [C]) });
-  assert.equal(merge(lspci, agree).recorded?.from, "group-list");
-  assert.equal(merge(lspci, log).recorded?.from, "lspci");
-  const conflict = merge(lspci, differ);
-  assert.equal(conflict.recorded?.from, "lspci");
-  assert.equal(conflict.notes.filter((n) => n.severity === "conflict").length, 1);
+  for (const other of [agree, differ, log]) {
+    assert.deepEqual(merge(lspci, other).recorded, own);
+    assert.deepEqual(merge(other, lspci).recorded, own);
+  }
+  assert.deepEqual(merge(lspci, log).notes, []);
+  assert.deepEqual(
+    merge(lspci, agree).notes.map((n) => [n.severity, n.text, n.place?.file]),
+    [["info", "group-list (g) groups 1 devices that lspci (l) does not; lspci (l) counts", "g"]],
+  );
+  assert.deepEqual(
+    merge(lspci, differ).notes.map((n) => [n.severity, n.text]),
+    [
+      [
+        "conflict",
+        "group-list (g) groups 0000:01:00.0 differently from lspci (l); lspci (l) counts",
+      ],
+    ],
+  );
+});
+
+test("a source that shows no groups gives way to a list of groups", () => {
+  const none = part("device-list", "s", { functions: [fn(A)], recorded: recorded("sysfs", "s") });
+  const list = part("group-list", "g", { recorded: recorded("group-list", "g", [A]) });
+  const capture = merge(none, list);
+  assert.deepEqual(capture.recorded?.groups, [{ id: 0, devices: [A] }]);
+  assert.equal(capture.notes.filter((n) => n.severity === "conflict").length, 1);
+});
+
+test("types and reserved regions of groups come from sources that agree", () => {
+  const lspci = part("lspci-text", "l", {
+    functions: [fn(A), fn(B)],
+    recorded: recorded("lspci", "l", [A], [B]),
+  });
+  const sysfs: RecordedGroups = {
+    from: "sysfs",
+    place: { file: "s" },
+    groups: [
+      { id: 0, devices: [A], type: "DMA-FQ" },
+      { id: 1, devices: [C], type: "identity" },
+    ],
+  };
+  assert.deepEqual(merge(lspci, part("sysfs", "s", { recorded: sysfs })).recorded?.groups, [
+    { type: "DMA-FQ", id: 0, devices: [A] },
+    { id: 1, devices: [B] },
+  ]);
 });
 
 test("a source that shows that there are no groups beats a log that has some", () => {

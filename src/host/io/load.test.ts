@@ -136,6 +136,20 @@ test("lspci and log disagree: lspci's lines count and a note says so", { skip },
   assert.ok(port?.config.isKnown(0, 256));
 });
 
+test("groups that a mail quotes do not replace those of its lspci lines", { skip }, async () => {
+  const sample = join(shared, "hosts/19-x99-groups-5.8-vs-5.9");
+  const file = join(sample, "lspci-bridges-in-mail.txt");
+  const { recorded, notes } = await loadCapture([file]);
+  const found = recorded?.groups.flatMap((g) => g.devices.map((d) => `${formatBdf(d)}\t${g.id}`));
+  const rows = readFileSync(join(sample, "groups.tsv"), "utf8").split("\n");
+  assert.equal(recorded?.from, "lspci");
+  assert.deepEqual(
+    found,
+    rows.filter((r) => r !== "" && !r.startsWith("#")),
+  );
+  assert.ok(notes.some((n) => /^group-list .* lspci .* counts$/.test(n.text)));
+});
+
 test("a tar of sysfs with links loads, also gzip, bzip2 and xz", { skip }, async () => {
   const directory = join(shared, "hosts/hwloc-sysfs-32em64t-mic");
   const capture = await loadCapture([directory]);
