@@ -1,10 +1,11 @@
 /** A platform description becomes the functions of a host and what is known of it besides. */
 import type { HostFacts, RuleSet } from "../isolation/index.js";
 import { describeFunction, type FunctionDescription } from "../pcie/index.js";
-import { type Bdf, segmentOf } from "../units/index.js";
+import { type Bdf, parseBdf, segmentOf } from "../units/index.js";
 import { firmwareTables } from "./firmware-tables.js";
 import { layOut } from "./layout.js";
 import { Problems } from "./platform-error.js";
+import type { IommuNode } from "./platform-shape.js";
 import type { PlatformDescription } from "./read-platform.js";
 
 export interface BuiltPlatform {
@@ -15,10 +16,84 @@ export interface BuiltPlatform {
   readonly rules: RuleSet | undefined;
   /** Addresses of named devices. */
   readonly names: ReadonlyMap<string, Bdf>;
+  /** Functions with a DMA test engine; all others are stubs. */
+  readonly engines: ReadonlySet<Bdf>;
+  /** Devices that drivers make, by name. */
+  readonly mediated: ReadonlyMap<string, MediatedDevice>;
+  /** The IOMMU as described; undefined when nothing is said. */
+  readonly iommu: IommuNode | undefined;
 }
 
-/** @throws PlatformError when bus numbers or addresses run out or collide. */
-export function buildPlatform(platform: PlatformDescription): BuiltPlatform {
+export interface MediatedDevice {
+  readonly name: string;
+  readonly parent: Bdf;
+  readonly kind: "hardware" | "software";
+}
+
+/** What a capture says of its host: see `fromCapture` in `host`. */
+export interface CapturedHost {
+  readonly functions: readonly FunctionDescription[];
+  readonly facts: HostFacts;
+}
+
+/**
+ * @param captured the capture that the platform starts `from`; read by the caller.
+ * @throws PlatformError when bus numbers or addresses run out or collide, when the capture is
+ * missing, or when an engine is not one of its functions.
+ */
+export function buildPlatform(
+  platform: PlatformDescription,
+  captured?: CapturedHost,
+): BuiltPlatform {
+  return platform.node.from === undefined ? buildRoots(platform) : buildFrom(platform, captured);
+}
+
+function buildFrom(
+  { node, lines }: PlatformDescription,
+  captured: CapturedHost | undefined,
+): BuiltPlatform {
+  const problems = new Problems(lines);
+  if (captured === undefined) problems.add(["from"], "is not read", "the capture");
+  problems.throwIfAny();
+  const functions = captured?.functions ?? [];
+  const present = new Set(functions.map((fn) => fn.bdf));
+  const engines = new Set<Bdf>();
+  (node.engines ?? []).forEach((text, i) => {
+    const bdf = parseBdf(text);
+    if (bdf !== undefined && present.has(bdf)) engines.add(bdf);
+    else problems.add(["engines", i], "is no function of the capture", "an address in it");
+  });
+  problems.throwIfAny();
+  const { rules, ...said } = node.host ?? {};
+  const known = Object.fromEntries(Object.entries(said).filter(([, v]) => v !== undefined));
+  return {
+    functions,
+    facts: { ...captured?.facts, ...known, ...replacedTables(node.iommu, functions, captured) },
+    rules,
+    names: new Map(),
+    engines,
+    mediated: new Map(),
+    iommu: node.iommu,
+  };
+}
+
+/** A platform that names an IOMMU takes the capture's DMAR table, or a unit for each segment. */
+function replacedTables(
+  iommu: IommuNode | undefined,
+  functions: readonly FunctionDescription[],
+  captured: CapturedHost | undefined,
+): Partial<HostFacts> {
+  if (iommu === undefined) return {};
+  const none = { dmar: undefined, ivrs: undefined, iort: undefined, viot: undefined };
+  const tables = firmwareTables(
+    iommu,
+    functions.map((fn) => ({ spec: { bdf: fn.bdf }, plan: { devFn: 0 } })),
+  );
+  const kept = tables.dmar === undefined ? undefined : captured?.facts.dmar;
+  return { ...none, ...tables, ...(kept === undefined ? {} : { dmar: kept }) };
+}
+
+function buildRoots(platform: PlatformDescription): BuiltPlatform {
   const { node, lines, roots } = platform;
   const layout = layOut(roots);
   const problems = new Problems(lines);
@@ -28,9 +103,22 @@ export function buildPlatform(platform: PlatformDescription): BuiltPlatform {
   }
   problems.throwIfAny();
   const names = new Map<string, Bdf>();
+  const engines = new Set<Bdf>();
+  const mediated = new Map<string, MediatedDevice>();
   for (const { spec, plan } of layout.functions) {
-    if (plan.handle !== undefined && spec.physfn === undefined) names.set(plan.handle, spec.bdf);
+    const virtual = spec.physfn !== undefined;
+    if (virtual ? plan.sriov?.vfEngine === true : plan.engine === true) engines.add(spec.bdf);
+    if (virtual) continue;
+    if (plan.handle !== undefined) names.set(plan.handle, spec.bdf);
+    for (const made of plan.mediated ?? []) {
+      if (mediated.has(made.name) || names.has(made.name)) {
+        const path = [...(plan.origin ?? []), "mediated"];
+        problems.add(path, `"${made.name}" is taken already`, "a name of its own");
+      }
+      mediated.set(made.name, { ...made, parent: spec.bdf });
+    }
   }
+  problems.throwIfAny();
   const owners = new Map<number, Bdf>();
   for (const { vmd, segment } of roots) {
     const owner = vmd === undefined ? undefined : names.get(vmd);
@@ -52,5 +140,8 @@ export function buildPlatform(platform: PlatformDescription): BuiltPlatform {
     },
     rules,
     names,
+    engines,
+    mediated,
+    iommu: node.iommu,
   };
 }

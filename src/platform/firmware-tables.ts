@@ -17,9 +17,12 @@ import {
   segmentOf,
 } from "../units/index.js";
 import type { LaidOutFunction } from "./layout.js";
-import type { IommuNode } from "./platform-shape.js";
+import type { IommuNode, UnitNode } from "./platform-shape.js";
 
-type Tables = Pick<HostFacts, "dmar" | "ivrs" | "iort" | "viot" | "iommuInUse">;
+type Tables = Pick<
+  HostFacts,
+  "dmar" | "ivrs" | "iort" | "viot" | "iommuInUse" | "requesterMatching"
+>;
 
 const REGISTERS = 0xfed9_0000n;
 
@@ -31,9 +34,10 @@ export function firmwareTables(
   if (node === undefined) return {};
   if (node.kind === "none") return { iommuInUse: false };
   const tables = new Tabulator(node, functions);
+  const matching = node.requesterMatching === false ? { requesterMatching: false } : {};
   switch (node.kind) {
     case "intel":
-      return { iommuInUse: true, dmar: tables.dmar() };
+      return { iommuInUse: true, dmar: tables.dmar(), ...matching };
     case "amd":
       return { iommuInUse: true, ivrs: tables.ivrs() };
     case "smmuv3":
@@ -41,6 +45,11 @@ export function firmwareTables(
     case "virtio":
       return { iommuInUse: true, viot: tables.viot() };
   }
+}
+
+/** The units that a platform file describes, one where it lists none. */
+export function unitNodes(node: IommuNode): readonly (IommuNode | UnitNode)[] {
+  return node.units ?? [node];
 }
 
 /** Requester IDs first..last of one segment. */
@@ -73,15 +82,20 @@ class Tabulator {
   }
 
   dmar(): NonNullable<HostFacts["dmar"]> {
-    const { covers } = this.#node;
-    const units = this.#segments.flatMap((segment, i) => {
-      const registerBase = REGISTERS + BigInt(i) * 0x1000n;
-      if (covers === undefined || covers === "all") {
-        return [{ segment, includeAll: true, registerBase, scopes: [] }];
-      }
-      const scopes = this.#named(covers, segment).map((f) => this.#scope(f));
-      return scopes.length > 0 ? [{ segment, includeAll: false, registerBase, scopes }] : [];
-    });
+    let next = 0;
+    const units = unitNodes(this.#node).flatMap(({ covers }) =>
+      this.#segments.flatMap((segment) => {
+        const registerBase = REGISTERS + BigInt(next) * 0x1000n;
+        if (covers === undefined || covers === "all") {
+          next++;
+          return [{ segment, includeAll: true, registerBase, scopes: [] }];
+        }
+        const scopes = this.#named(covers, segment).map((f) => this.#scope(f));
+        if (scopes.length === 0) return [];
+        next++;
+        return [{ segment, includeAll: false, registerBase, scopes }];
+      }),
+    );
     const reserved = (this.#node.reserved ?? []).flatMap(({ devices, first, last }) =>
       this.#segments.flatMap((segment) => {
         const scopes = this.#named(devices, segment).map((f) => this.#scope(f));
@@ -95,7 +109,7 @@ class Tabulator {
         : this.#segments.map((segment) => ({ segment, allPorts: true, scopes: [] }));
     return {
       addressWidth: 48,
-      interruptRemapping: true,
+      interruptRemapping: this.#node.interruptRemapping !== false,
       platformOptIn: false,
       units,
       reserved,

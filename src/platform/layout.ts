@@ -138,6 +138,8 @@ class Builder {
       below,
       origin,
       handle,
+      engine,
+      mediated,
       ...facts
     } = plan;
     const spec: FunctionSpec = {
@@ -233,6 +235,8 @@ class Builder {
       below: __,
       origin,
       handle,
+      engine,
+      mediated,
       ...facts
     } = plan;
     const spec: FunctionSpec = {

@@ -1,9 +1,11 @@
 /** One device of a platform file becomes a planned function. */
+
+import { ENGINE_BAR_BYTES, ENGINE_CLASS, ENGINE_DEVICE, ENGINE_VENDOR } from "../devices/index.js";
 import { acsWord, type FunctionSpec } from "../pcie/index.js";
 import { KINDS } from "./device-kind.js";
 import type { InputPath } from "./line-map.js";
 import type { PlannedFunction, PlannedSrIov } from "./plan.js";
-import { planBars, planWindows } from "./plan-address.js";
+import { planBars, planWindows, toBytes } from "./plan-address.js";
 import type { Problems } from "./platform-error.js";
 import type { CommonNode, DeviceNode, SrIovNode } from "./platform-shape.js";
 
@@ -26,6 +28,8 @@ const EXPRESS_ONLY = [
 const PORTS_ONLY = ["hotPlug", "ariForwarding"] as const;
 const BRIDGES_ONLY = ["below", "windows", "buses"] as const;
 const ENDPOINTS_ONLY = ["sriov", "phantomBits", "ari", "pasid", "pri", "ats"] as const;
+const LEAVES_ONLY = ["engine", "mediated"] as const;
+const ENGINE_VECTORS = 4;
 
 /** `below`: the planned functions on the bus below, for bridges. */
 export function planDevice(
@@ -39,8 +43,10 @@ export function planDevice(
   const kind = KINDS[node.kind];
   const bridge = kind.below !== undefined;
   checkFields(node, path, problems);
-  const ids = splitIds(node.id);
+  const engine = node.engine === "dma";
+  const ids = splitIds(node.id) ?? (engine ? [ENGINE_VENDOR, ENGINE_DEVICE] : undefined);
   const sub = splitIds(node.subsystem);
+  if (engine && node.bars !== undefined) checkEngineBar(node, path, problems);
   return {
     devFn,
     origin: path,
@@ -53,7 +59,7 @@ export function planDevice(
     subVendor: sub?.[0],
     subDevice: sub?.[1],
     revision: node.revision,
-    classCode: classCode(node.class) ?? kind.classCode,
+    classCode: classCode(node.class) ?? (engine ? ENGINE_CLASS : kind.classCode),
     multifunction: node.multifunction ?? multifunction,
     ...planCommon(node, path, problems),
     endEndPrefix: node.endEndPrefix ?? (bridge || node.pasid !== undefined),
@@ -65,7 +71,9 @@ export function planDevice(
     untrusted: node.untrusted,
     slot: node.slot,
     label: node.label,
-    bars: planBars(node.bars, bridge ? 2 : 6, [...path, "bars"], problems),
+    bars: planBars(barsOf(node), bridge ? 2 : 6, [...path, "bars"], problems),
+    engine,
+    mediated: node.mediated,
     windows: planWindows(node.windows, [...path, "windows"], problems),
     secondary: number(node.buses?.secondary),
     subordinate: number(node.buses?.subordinate),
@@ -83,7 +91,7 @@ function planCommon(node: CommonNode, path: InputPath, problems: Problems): Part
     pasid: node.pasid,
     endEndPrefix: node.endEndPrefix ?? node.pasid !== undefined,
     flr: node.flr,
-    msixVectors: node.msix,
+    msixVectors: node.msix ?? (node.engine === "dma" ? ENGINE_VECTORS : undefined),
     driver: node.driver,
   };
 }
@@ -98,6 +106,7 @@ function checkFields(node: DeviceNode, path: InputPath, problems: Problems): voi
     }
   };
   if (kind.below === undefined) refuse(BRIDGES_ONLY, "the field on a bridge or port");
+  else refuse(LEAVES_ONLY, "the field on a function without a bus below");
   if (!facing) refuse(PORTS_ONLY, "the field on a root port or switch downstream port");
   if (kind.type === undefined) refuse(EXPRESS_ONLY, "the field on a PCI Express function");
   else if (kind.below !== undefined) refuse(ENDPOINTS_ONLY, "the field on an endpoint");
@@ -140,7 +149,13 @@ function planSrIov(
     offset: node.offset ?? 8 - (devFn & 7) + (devFn & 7) * Math.max(total, 1),
     stride: node.stride ?? 1,
     vfDevice: number(node.device),
-    vfBars: planBars(node.bars, 6, [...path, "bars"], problems),
+    vfBars: planBars(
+      barsOf({ bars: node.bars, engine: node.each?.engine }),
+      6,
+      [...path, "bars"],
+      problems,
+    ),
+    vfEngine: node.each?.engine === "dma",
     vf: { ari: true, ...planCommon(node.each ?? {}, [...path, "each"], problems) },
   };
 }
@@ -172,4 +187,17 @@ function classCode(text: string | undefined): number | undefined {
 
 function number(value: number | string | undefined): number | undefined {
   return value === undefined ? undefined : Number(value);
+}
+
+/** An engine's registers lie behind BAR 0. */
+function barsOf(node: Pick<DeviceNode, "bars" | "engine">): DeviceNode["bars"] {
+  if (node.bars !== undefined || node.engine !== "dma") return node.bars;
+  return [{ size: ENGINE_BAR_BYTES }];
+}
+
+function checkEngineBar(node: DeviceNode, path: InputPath, problems: Problems): void {
+  const bar = (node.bars ?? []).find((b, i) => (b.index ?? i) === 0);
+  if (bar !== undefined && bar.kind !== "io" && toBytes(bar.size) >= ENGINE_BAR_BYTES) return;
+  const expected = `BAR 0 with at least ${ENGINE_BAR_BYTES} bytes of memory, or no bars`;
+  problems.add([...path, "bars"], "has no room for the registers of an engine", expected);
 }

@@ -36,6 +36,14 @@ export interface PlannedSrIov {
   readonly vfBars?: readonly PlannedBar[] | undefined;
   /** Facts every VF has: ACS, ATS, PASID, driver … */
   readonly vf?: Omit<FunctionSpec, "bdf" | "bars" | "physfn" | "sriov"> | undefined;
+  /** Every VF has a DMA test engine. */
+  readonly vfEngine?: boolean | undefined;
+}
+
+/** A device that the driver of another one makes: a slice of it, or software. */
+export interface PlannedMediated {
+  readonly name: string;
+  readonly kind: "hardware" | "software";
 }
 
 type Numbered =
@@ -54,6 +62,9 @@ export interface PlannedFunction extends Omit<FunctionSpec, Numbered> {
   readonly bars?: readonly PlannedBar[] | undefined;
   readonly windows?: PlannedWindows | undefined;
   readonly sriov?: PlannedSrIov | undefined;
+  /** It has a DMA test engine. */
+  readonly engine?: boolean | undefined;
+  readonly mediated?: readonly PlannedMediated[] | undefined;
   /** A bridge's secondary bus number, and the least subordinate number. */
   readonly secondary?: number | undefined;
   readonly subordinate?: number | undefined;

@@ -3,8 +3,8 @@
  *
  * A platform is a tree: root buses hold devices, bridges hold the devices below them. What is left
  * out is chosen: device numbers, bus numbers, addresses and windows. Fields named `x-…` are free
- * for everyone; later parts of the format (engines, IOMMU units in detail, scenarios) get fields of
- * their own.
+ * for everyone. Instead of `roots` a platform may start `from` a capture of a real host; its
+ * functions stand there as stubs, and the ones named in `engines` get a DMA test engine.
  */
 import { ACS_BITS } from "../pcie/index.js";
 import {
@@ -94,6 +94,7 @@ const commonFields = {
   flr: flag("Function-level reset."),
   msix: integer(1, 2048, "MSI-X vectors."),
   driver: either(nothing(), words),
+  engine: word(["dma"] as const, "What operates it: the DMA test engine. Default: a stub."),
 };
 
 const sriov = record(
@@ -152,6 +153,20 @@ const deviceFields = {
   untrusted: flag(),
   slot: words,
   label: words,
+  mediated: list(
+    record(
+      "an object with name and kind",
+      {
+        name,
+        kind: word(
+          ["hardware", "software"] as const,
+          "A slice of the device that sends with a PASID of its own, or one whose DMA software does.",
+        ),
+      },
+      {},
+    ),
+    { max: 64, description: "Mediated devices that the driver of this device makes." },
+  ),
 };
 
 type DeviceBase = Read<typeof base>;
@@ -188,14 +203,42 @@ const reserved = record(
   {},
 );
 
+const unitFields = {
+  covers: either(word(["all"] as const), list(name)),
+  scalable: flag("Scalable mode: tables by PASID. Default true."),
+  pasid: flag("Matches PASIDs; default as scalable."),
+  nested: flag("Nested translation; default as scalable."),
+  pageRequests: flag("Page requests; default as scalable."),
+  deviceTlb: flag("Translation requests and translated requests; default true."),
+  snoopControl: flag("Can force snooping; default true."),
+  pages1G: flag("1 GiB pages; default true."),
+  addressWidth: integer(39, 57, "Bits of addresses: 39, 48 or 57. Default 48."),
+};
+
+const unit = record(
+  "an object with covers",
+  { covers: unitFields.covers },
+  { ...unitFields, name },
+  "One IOMMU unit and the devices behind it.",
+);
+
 const iommu = record(
   "an object with a kind",
   { kind: word(["intel", "amd", "smmuv3", "virtio", "none"] as const) },
   {
-    covers: either(word(["all"] as const), list(name)),
+    ...unitFields,
     function: name,
     reserved: list(reserved),
     ats: flag("Root ports may pass ATS traffic; default true."),
+    interruptRemapping: flag("Default true."),
+    requesterMatching: flag(
+      "False: one table for all, whoever asks; such a unit knows no PASID. Default true.",
+    ),
+    units: list(unit, {
+      min: 1,
+      max: 64,
+      description: "Several units instead of one; kind intel.",
+    }),
   },
 );
 
@@ -210,10 +253,25 @@ const root = record(
   { segment, bus, name, vmd: name },
 );
 
+const bdf = text(
+  "an address such as 0000:03:00.0",
+  "^([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[01][0-9a-fA-F]\\.[0-7]$",
+);
+
 export const platformShape = record(
-  "an object with roots",
-  { schema: word([PLATFORM_SCHEMA] as const), roots: list(root, { min: 1, max: 65_536 }) },
-  { name: words, host, iommu },
+  "an object with roots, or from",
+  { schema: word([PLATFORM_SCHEMA] as const) },
+  {
+    roots: list(root, { min: 1, max: 65_536 }),
+    from: either(
+      text("a path, from the directory of this file", "^[^\\u0000-\\u001f]{1,4096}$"),
+      list(text("a path", "^[^\\u0000-\\u001f]{1,4096}$"), { min: 1, max: 64 }),
+    ),
+    engines: list(bdf, { max: 1024, description: "With from: functions with a DMA test engine." }),
+    name: words,
+    host,
+    iommu,
+  },
 );
 
 export type PlatformNode = Read<typeof platformShape>;
@@ -221,6 +279,7 @@ export type RootNode = Read<typeof root>;
 export type BarNode = Read<typeof bar>;
 export type WindowNode = Read<typeof window>;
 export type IommuNode = Read<typeof iommu>;
+export type UnitNode = Read<typeof unit>;
 export type CommonNode = Pick<DeviceNode, keyof typeof commonFields>;
 export type SrIovNode = Read<typeof sriov>;
 

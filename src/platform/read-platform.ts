@@ -34,7 +34,8 @@ export function readPlatform(value: unknown, lines: LineMap = noLines()): Platfo
   problems.throwIfAny();
   if (node === undefined) throw new Error("a shape reported nothing and read nothing");
   const reader = new Reader(problems);
-  const roots = node.roots.map((root, i) => reader.root(root, ["roots", i]));
+  reader.source(node);
+  const roots = (node.roots ?? []).map((root, i) => reader.root(root, ["roots", i]));
   reader.vmd(roots);
   reader.iommu(node.iommu);
   problems.throwIfAny();
@@ -47,6 +48,22 @@ class Reader {
 
   constructor(problems: Problems) {
     this.#problems = problems;
+  }
+
+  /** Exactly one of `roots` and `from`; a capture brings its own tables. */
+  source(node: PlatformNode): void {
+    if ((node.roots === undefined) === (node.from === undefined)) {
+      this.#problems.add([], "has both roots and from, or neither", "one of them");
+    }
+    if (node.from === undefined && node.engines !== undefined) {
+      const expected = "engine: dma on the devices";
+      this.#problems.add(["engines"], "names functions of a capture", expected);
+    }
+    if (node.from === undefined) return;
+    for (const field of ["covers", "function", "reserved", "units"] as const) {
+      if (node.iommu?.[field] === undefined) continue;
+      this.#problems.add(["iommu", field], "is what the capture says", "the field with roots");
+    }
   }
 
   root(node: RootNode, path: InputPath): PlannedRoot {
@@ -148,6 +165,7 @@ class Reader {
         known(name, ["iommu", "covers", i]);
       });
     }
+    this.#units(node, known);
     const own = node.kind === "amd" || node.kind === "virtio";
     if (own && node.function === undefined) {
       const expected = "the name of the device that is the IOMMU";
@@ -174,6 +192,36 @@ class Reader {
       this.#problems.add(["iommu", "covers"], "without an IOMMU nothing is covered", "no field");
     }
   }
+
+  #units(node: IommuNode, known: (name: string, path: InputPath) => void): void {
+    checkWidth(node.addressWidth, ["iommu", "addressWidth"], this.#problems);
+    if (node.requesterMatching === false && (node.pasid === true || node.scalable === true)) {
+      const problem = "cannot match PASIDs without matching requesters";
+      this.#problems.add(["iommu", "requesterMatching"], problem, "no pasid, no scalable");
+    }
+    if (node.units === undefined) return;
+    if (node.kind !== "intel") {
+      this.#problems.add(["iommu", "units"], "describes VT-d units", "kind intel");
+    }
+    if (node.covers !== undefined) {
+      this.#problems.add(["iommu", "covers"], "belongs to each of the units", "one or the other");
+    }
+    node.units.forEach((unit, i) => {
+      checkWidth(unit.addressWidth, ["iommu", "units", i, "addressWidth"], this.#problems);
+      if (typeof unit.covers !== "object") return;
+      unit.covers.forEach((name, n) => {
+        known(name, ["iommu", "units", i, "covers", n]);
+      });
+    });
+    if (node.units.filter((unit) => unit.covers === "all").length > 1) {
+      this.#problems.add(["iommu", "units"], "two units cover all", "at most one");
+    }
+  }
+}
+
+function checkWidth(width: number | undefined, path: InputPath, problems: Problems): void {
+  if (width === undefined || width === 39 || width === 48 || width === 57) return;
+  problems.add(path, `${width} is no address width of a table`, "39, 48 or 57");
 }
 
 function contains(functions: readonly PlannedFunction[], handle: string): boolean {
