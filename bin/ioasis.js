@@ -5,12 +5,6 @@ import module from "node:module";
 // changes.
 module.enableCompileCache?.();
 
-// `ioasis ... | head` closes the pipe early; that is no error of ours.
-process.stdout.on("error", (error) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(0);
-});
-
 try {
   const { main } = await import("../dist/bundle/main.js");
   process.exitCode = await main(process.argv.slice(2));

@@ -5,8 +5,8 @@ import { Command, CommanderError, Option } from "commander";
 import { InputError, parseBdf } from "../units/index.js";
 import type { CommonOptions, Run } from "./options.js";
 import { type ExitCode, type Output, UsageError } from "./output.js";
-import { makePaint } from "./render/text.js";
 import { parseRules, RULE_CHOICES, type RuleChoice } from "./rules.js";
+import { standardOutput } from "./standard-output.io.js";
 import { VERSION } from "./version.js";
 
 const SOURCE_HELP = `
@@ -196,14 +196,4 @@ function addAnalysisOptions(command: Command): void {
 function separateDevices(from: readonly string[]): { devices: string[]; sources: string[] } {
   const isDevice = (text: string): boolean => parseBdf(text) !== undefined;
   return { devices: from.filter(isDevice), sources: from.filter((text) => !isDevice(text)) };
-}
-
-function standardOutput(): Output {
-  const colour = process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined;
-  return {
-    paint: makePaint(colour),
-    interactive: process.stderr.isTTY === true,
-    line: (text = "") => void process.stdout.write(`${text}\n`),
-    note: (text) => void process.stderr.write(`${text}\n`),
-  };
 }

@@ -65,14 +65,16 @@ export function detectParts(
   // Before anything is decoded: a dump is known by its first two lines, and may be large.
   const dump = looksLikeHexDump(bytes) ? parsePureHexDump(bytes, file, options) : undefined;
   if (dump !== undefined) return [dump];
-  const head = decodeText(bytes.subarray(0, SNIFF_BYTES)).text;
-  if (looksBinary(bytes, head)) return [];
-  if (looksLikeCaptureFile(head)) return [captureFilePart(decodeText(bytes).text, file)];
   const whole = bytes.length <= SNIFF_BYTES;
+  const decoded = decodeText(bytes.subarray(0, SNIFF_BYTES));
+  const head = decoded.text;
+  if (looksBinary(bytes, head)) return [];
+  if (looksLikeCaptureFile(head))
+    return [captureFilePart(whole ? head : decodeText(bytes).text, file)];
   if (!whole && !isKnown(head)) return partsFarInside(bytes, file, options);
   if (bytes.length > TEXT_LIMIT_BYTES)
     throw new InputError("the file is too large for a text capture", place, "at most 256 MiB");
-  const text = readLines(bytes, file);
+  const text = readLines(bytes, file, whole ? decoded : undefined);
   const sections = splitSections(text);
   if (sections.length > 1)
     return sections.flatMap((s) => textParts(s, s.lines.join("\n"), options));

@@ -61,21 +61,26 @@ function decodeUtf16(bytes: Uint8Array, from: number, high: 0 | 1): string {
     const b = bytes[i + 1] ?? 0;
     units[n++] = high === 1 ? a * 256 + b : b * 256 + a;
     if (n === CHUNK) {
-      out.push(fromUnits(units, n));
+      out.push(fromUnits(units.subarray(0, n)));
       n = 0;
     }
   }
-  out.push(fromUnits(units, n));
+  out.push(fromUnits(units.subarray(0, n)));
   return out.join("");
 }
 
+/** Bytes that are no UTF-8 become Latin-1 characters. */
 export function decodeUtf8(bytes: Uint8Array): string {
   const out: string[] = [];
-  const units = new Uint16Array(Math.min(CHUNK, bytes.length) + 2);
+  const ascii = asciiPrefix(bytes);
+  for (let i = 0; i < ascii; i += CHUNK) {
+    out.push(fromUnits(bytes.subarray(i, Math.min(ascii, i + CHUNK))));
+  }
+  const units = new Uint16Array(Math.min(CHUNK, bytes.length - ascii) + 2);
   let n = 0;
-  for (let i = 0; i < bytes.length; ) {
+  for (let i = ascii; i < bytes.length; ) {
     if (n >= CHUNK) {
-      out.push(fromUnits(units, n));
+      out.push(fromUnits(units.subarray(0, n)));
       n = 0;
     }
     const lead = bytes[i] ?? 0;
@@ -97,8 +102,20 @@ export function decodeUtf8(bytes: Uint8Array): string {
       i += length;
     }
   }
-  out.push(fromUnits(units, n));
+  out.push(fromUnits(units.subarray(0, n)));
   return out.join("");
+}
+
+/**
+ * How many bytes at the beginning are surely ASCII; looks at four at a time, since captures are ASCII
+ * nearly always and the first look at a file is what a user waits for.
+ */
+function asciiPrefix(bytes: Uint8Array): number {
+  if (bytes.byteOffset % 4 !== 0) return 0;
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+  let i = 0;
+  while (i < words.length && ((words[i] ?? 0) & 0x80808080) === 0) i++;
+  return 4 * i;
 }
 
 /** -1 when the bytes are no UTF-8 sequence of that length. */
@@ -112,7 +129,6 @@ function codePoint(bytes: Uint8Array, at: number, length: number): number {
   return point;
 }
 
-function fromUnits(units: Uint16Array, n: number): string {
-  const view = units.subarray(0, n) as unknown as number[];
-  return n === 0 ? "" : String.fromCharCode.apply(null, view);
+function fromUnits(units: Uint16Array | Uint8Array): string {
+  return String.fromCharCode.apply(null, units as unknown as number[]);
 }

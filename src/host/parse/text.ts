@@ -9,7 +9,7 @@
  */
 import { InputError, type InputPlace } from "../../units/index.js";
 import { decodeMail, type RawLine } from "./mail.js";
-import { decodeText } from "./text-encoding.js";
+import { type DecodedText, decodeText } from "./text-encoding.js";
 
 export type Repair =
   | "utf-16"
@@ -71,13 +71,14 @@ export class TextLines {
 /**
  * @throws InputError when the file has more than {@link TEXT_LIMIT_BYTES} or {@link
  * LINE_COUNT_LIMIT}.
+ * @param decoded the text of `bytes` where the caller has it already
  */
-export function readLines(bytes: Uint8Array, file: string): TextLines {
+export function readLines(bytes: Uint8Array, file: string, decoded?: DecodedText): TextLines {
   if (bytes.length > TEXT_LIMIT_BYTES) {
     throw new InputError("the file is too large for a text capture", { file }, "at most 256 MiB");
   }
-  const decoded = decodeText(bytes);
-  return linesOf(decoded.text, file, decoded.encoding === "utf-8" ? [] : ["utf-16"]);
+  const { text, encoding } = decoded ?? decodeText(bytes);
+  return linesOf(text, file, encoding === "utf-8" ? [] : ["utf-16"]);
 }
 
 /** The same for text that is already a string (platform descriptions, tests, pasted input). */
