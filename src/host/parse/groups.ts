@@ -83,11 +83,12 @@ export function parseGroups(input: TextLines, options: LspciOptions = {}): Captu
   return reader.part();
 }
 
+/** Every form names a group or a device; most lines of an lspci listing do neither. */
+const NAMES_SOMETHING = /group|[0-9a-f]:[01][0-9a-f]\.[0-7]/i;
+
 function startsEntry(line: string): boolean {
   return (
-    HEADER.test(line) ||
-    MEMBER.test(line) ||
-    INLINE.test(line) ||
+    (NAMES_SOMETHING.test(line) && (HEADER.test(line) || MEMBER.test(line) || INLINE.test(line))) ||
     /^(?:\S+:|\/|[dl-][rwx-]{9}\b|[dl-][rwx-]{9}[. ])/.test(line)
   );
 }
