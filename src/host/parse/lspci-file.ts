@@ -35,7 +35,7 @@ export function parseLspciText(text: TextLines, options: LspciOptions = {}): Cap
  * Looks at the first 4 KiB: a header line first, a hex row second. Costs nothing on other files.
  */
 export function looksLikeHexDump(bytes: Uint8Array): boolean {
-  const head = Array.from(bytes.subarray(0, 4096), (b) => String.fromCharCode(b)).join("");
+  const head = String.fromCharCode(...bytes.subarray(0, 4096));
   const [first, second] = head.split("\n").filter((line) => line.trim() !== "");
   return (
     first !== undefined &&
