@@ -1,4 +1,7 @@
-/** Device-centric groups and reports of captured machines: those that ship, and the hosts kept beside. */
+/**
+ * Device-centric groups and reports of captured machines: those that ship, and the hosts kept
+ * beside.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";

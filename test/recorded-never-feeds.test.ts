@@ -1,6 +1,8 @@
 /**
- * Recorded groups never feed the calculation: every sample, with every recorded group taken out of every file
- * (lines of lspci and logs, group lists, group links of trees), gives byte for byte the same computed groups.
+ * Recorded groups never feed the calculation: every sample, with every recorded group taken out of
+ * every file
+ * (lines of lspci and logs, group lists, group links of trees), gives byte for byte the same
+ * computed groups.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

@@ -26,9 +26,10 @@ function isFresh() {
 }
 
 /**
- * Node's own modules through `require`. An ES import of one reads every property of it, and with that loads
- * what is behind lazy ones: `node:fs` brings all of its streams, a tenth of a small command's time.
- * child_process, which commander wants only for subcommands in other files, is loaded when used.
+ * Node's own modules through `require`. An ES import of one reads every property of it, and with
+ * that loads what is behind lazy ones: `node:fs` brings all of its streams, a tenth of a small
+ * command's time. child_process, which commander wants only for subcommands in other files, is
+ * loaded when used.
  */
 const nodeModules = {
   name: "node-modules-by-require",
@@ -68,7 +69,9 @@ async function bundle() {
     legalComments: "linked",
     logLevel: "warning",
     banner: {
-      js: "import{createRequire as __cr}from'node:module';const __node=__cr(import.meta.url);const require=__node;",
+      js:
+        "import{createRequire as __cr}from'node:module';" +
+        "const __node=__cr(import.meta.url);const require=__node;",
     },
   });
   writeFileSync(STAMP, "");

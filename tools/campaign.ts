@@ -72,14 +72,14 @@ async function runOne(campaign: Campaign, size: CampaignSize, seed: number): Pro
 }
 
 function page(outcomes: readonly Outcome[], seed: number): string {
-  const date = new Date().toISOString().slice(0, 10);
+  const run = `${new Date().toISOString().slice(0, 10)}, seed ${seed}, Node ${process.version}`;
   const rows = outcomes.map(
     (o) =>
       `| ${o.name} | ${o.cases.toLocaleString("en")} | ${o.seconds.toFixed(0)} s | ${o.text} |`,
   );
   return `# Campaigns
 
-Long random tests, last run at full size on ${date} with seed ${seed} and Node ${process.version}. Written by
+Long random tests. Last run at full size: ${run}. Written by
 \`npm run campaign -- --size full\`; \`.ci/run\` runs the same at a smaller size.
 
 | campaign | cases | time | result |

@@ -38,7 +38,8 @@ function schemasPage(): GeneratedFile {
     .sort();
   const rows = names.map((name) => {
     const head = JSON.parse(readFileSync(join(ROOT, "schemas", name), "utf8")) as SchemaHead;
-    return `| [\`${name}\`](../../schemas/${name}) | ${head.title ?? ""} | ${head.description ?? ""} |`;
+    const { title = "", description = "" } = head;
+    return `| [\`${name}\`](../../schemas/${name}) | ${title} | ${description} |`;
   });
   const text = `${HEADER}# Schemas
 

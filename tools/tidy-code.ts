@@ -75,10 +75,15 @@ export function checkLineLength(sources: readonly SourceFile[]): Problem[] {
     );
 }
 
-/** A URL, a regular expression, or in tests a sample line of some file; prose and code can be broken. */
+/**
+ * A URL, a regular expression, or in tests a sample line of some file; prose and code can be
+ * broken.
+ */
 function isUnbreakable(source: SourceFile, text: string, index: number): boolean {
   const code = source.code.split("\n")[index] ?? "";
   if (/^\s*(?:\/\/|\/\*|\*)/.test(text)) return false;
+  // Inside a template of several lines: the text of some page.
+  if (code.trim() === "") return true;
   if (/https?:\/\/\S{60}/.test(text)) return true;
   if (isTest(source.path)) return code.replace(/\s/g, "").length < LINE_LIMIT / 2;
   return /^\s*(?:const \w+ = |\w+: |\[)?\/\S/.test(text);

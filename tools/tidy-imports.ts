@@ -91,7 +91,7 @@ export function checkRanks(sources: readonly SourceFile[]): Problem[] {
         const message = `imports ${target}: the product imports nothing outside of src/`;
         problems.push({ file: source.path, line, message });
       } else if (other > own) {
-        const message = `${RANKS[own]} imports ${target}, which has a higher rank: pass it in instead`;
+        const message = `${RANKS[own]} imports ${target} of a higher rank: pass it in instead`;
         problems.push({ file: source.path, line, message });
       }
     }
@@ -106,7 +106,7 @@ export function checkImportForm(sources: readonly SourceFile[]): Problem[] {
     for (const { specifier, target, line } of importsOf(source)) {
       if (target === undefined) continue;
       if (!/\.(?:js|mjs|json)$/.test(specifier)) {
-        const message = `relative import "${specifier}" must end in .js (Node resolves it as written)`;
+        const message = `relative import "${specifier}" must end in .js, as Node resolves it`;
         problems.push({ file: source.path, line, message });
       } else if (target.endsWith(".ts") && !known.has(target)) {
         problems.push({

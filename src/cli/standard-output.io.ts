@@ -1,8 +1,9 @@
 /**
  * The command's own output: standard output in large pieces, standard error at once.
  *
- * Written with plain descriptors: Node's stream objects for them cost a tenth of the time that a small
- * capture takes. Lines are kept until 64 KiB have gathered, a note is written, or the process ends.
+ * Written with plain descriptors: Node's stream objects for them cost a tenth of the time that a
+ * small capture takes. Lines are kept until 64 KiB have gathered, a note is written, or the process
+ * ends.
  */
 import { fstatSync, writeSync } from "node:fs";
 import type { Output } from "./output.js";

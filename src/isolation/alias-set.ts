@@ -1,12 +1,12 @@
 /**
- * Alias sets: functions that the IOMMU cannot tell apart, so they must use one address space for requests
- * without PASID.
+ * Alias sets: functions that the IOMMU cannot tell apart, so they must use one address space for
+ * requests without PASID.
  *
- * Two functions are in one set when their requester-ID sets have a number in common (also a number that no
- * present function has: a phantom function, a function 1 that the device hides), when firmware folds both
- * into one stream, or when the IOMMU does not look at requester IDs at all. The relation is closed under
- * chains. Sets partition all functions, bridges included: a conventional bridge sends with the very number
- * that its devices appear under.
+ * Two functions are in one set when their requester-ID sets have a number in common (also a number
+ * that no present function has: a phantom function, a function 1 that the device hides), when
+ * firmware folds both into one stream, or when the IOMMU does not look at requester IDs at all. The
+ * relation is closed under chains. Sets partition all functions, bridges included: a conventional
+ * bridge sends with the very number that its devices appear under.
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";

@@ -1,19 +1,21 @@
 /**
  * May the function use Address Translation Services, page requests, and shared virtual addressing?
  *
- * ATS (Linux pci_ats_supported(); PCIe 6 § 10.2): the capability; no quirk, option or distrust that switches
- * it off; under linux-6.12 a VF's physical function too; no conventional bus on the way; on Intel a root port
- * that the firmware's ATSR structures list. A port above with Translation Blocking on turns translated requests
- * into errors (§ 6.12.1.1): a failed condition under device-centric rules, a note under Linux's, which do not
- * look at it.
+ * ATS (Linux pci_ats_supported(); PCIe 6 § 10.2): the capability; no quirk, option or distrust that
+ * switches it off; under linux-6.12 a VF's physical function too; no conventional bus on the way;
+ * on Intel a root port that the firmware's ATSR structures list. A port above with Translation
+ * Blocking on turns translated requests into errors (§ 6.12.1.1): a failed condition under
+ * device-centric rules, a note under Linux's, which do not look at it.
  *
- * PRI (PCIe 6 § 10.4, § 10.5.2): the capability, of the PF for a VF; ATS; the interface stopped, unless it is on.
+ * PRI (PCIe 6 § 10.4, § 10.5.2): the capability, of the PF for a VF; ATS; the interface stopped,
+ * unless it is on.
  *
- * SVA: a process' page table used by the device needs PASIDs to name the process, translation requests and page
- * requests so that pages may come and go (PCIe 6 § 10.1.1, § 10.4), and a unit that walks first-stage tables per
- * PASID (VT-d 5.0 § 3.4: PASID, SMTS and FSTS; AMD 3.10 § 2.2.6: GTSup). Device-specific fault handling in place of
- * PRI is not known to a capture, so its lack counts as a failed condition. Here the unit is part of the question:
- * when it is not known, neither is the answer.
+ * SVA: a process' page table used by the device needs PASIDs to name the process, translation
+ * requests and page requests so that pages may come and go (PCIe 6 § 10.1.1, § 10.4), and a unit
+ * that walks first-stage tables per PASID (VT-d 5.0 § 3.4: PASID, SMTS and FSTS; AMD 3.10 § 2.2.6:
+ * GTSup). Device-specific fault handling in place of PRI is not known to a capture, so its lack
+ * counts as a failed condition. Here the unit is part of the question: when it is not known,
+ * neither is the answer.
  */
 import { Acs, type PciFunction } from "../pcie/index.js";
 import { Conditions } from "./conditions.js";

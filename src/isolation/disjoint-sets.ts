@@ -1,6 +1,6 @@
 /**
- * Disjoint sets of 0..n-1 (union by size, path halving): the one way groups and alias sets are merged here.
- * Typed arrays only; n unions and finds cost nearly linear time.
+ * Disjoint sets of 0..n-1 (union by size, path halving): the one way groups and alias sets are
+ * merged here. Typed arrays only; n unions and finds cost nearly linear time.
  */
 export class DisjointSets {
   readonly #parent: Int32Array;

@@ -1,6 +1,6 @@
 /**
- * What the eligibility questions need beyond the fabric. `analyse` fills it from the quirk data, the isolation
- * test of the rule set and the firmware tables; tests answer by hand.
+ * What the eligibility questions need beyond the fabric. `analyse` fills it from the quirk data,
+ * the isolation test of the rule set and the firmware tables; tests answer by hand.
  */
 import type { PciFunction } from "../pcie/index.js";
 import type { Conditions } from "./conditions.js";

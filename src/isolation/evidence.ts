@@ -1,13 +1,16 @@
 /**
  * Evidence: why something is so, as data. `view/` turns it into words, once.
  *
- * A piece of evidence names one thing at one device, with the register bits or the quirk concerned and a
- * citation. Adding a kind means adding a row here, a sentence in `view/` and a test.
+ * A piece of evidence names one thing at one device, with the register bits or the quirk concerned
+ * and a citation. Adding a kind means adding a row here, a sentence in `view/` and a test.
  */
 import type { AcsBit } from "../pcie/index.js";
 import type { Bdf, Rid, Span } from "../units/index.js";
 
-/** Kind → what it states about `at`. The published list (docs/reference/evidence.md is made from it). */
+/**
+ * Kind → what it states about `at`. The published list (docs/reference/evidence.md is made from
+ * it).
+ */
 export const EVIDENCE_KINDS = {
   // Why a port or function does not isolate, or does.
   "acs-capability-missing": "has no ACS capability where one is needed",

@@ -23,7 +23,9 @@ export function exposureOf(fn: PciFunction, facts: HostFacts): Exposure {
   return { externalFacing, untrusted, because };
 }
 
-/** Only x86 knows tunnels; an unknown architecture leaves a device below an external port undecided. */
+/**
+ * Only x86 knows tunnels; an unknown architecture leaves a device below an external port undecided.
+ */
 export function untrustedOf(fn: PciFunction, facts: HostFacts): boolean | undefined {
   const { architecture } = facts;
   if (architecture !== undefined) return isUntrusted(fn, architecture === "x86");

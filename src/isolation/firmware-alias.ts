@@ -1,9 +1,9 @@
 /**
  * What firmware tables say about who sends as whom: IVRS alias entries and IORT single mappings.
  *
- * An IVRS alias (AMD I/O Virtualization 3.10 § 5.2.2.7) means that requests of one DeviceID carry another. An
- * IORT single mapping (DEN0049 § 3.1.1.1) sends every requester ID of a root complex to one stream: numbers
- * differ on the bus, yet the SMMU sees one device.
+ * An IVRS alias (AMD I/O Virtualization 3.10 § 5.2.2.7) means that requests of one DeviceID carry
+ * another. An IORT single mapping (DEN0049 § 3.1.1.1) sends every requester ID of a root complex to
+ * one stream: numbers differ on the bus, yet the SMMU sees one device.
  */
 import { makeRid, type Rid } from "../units/index.js";
 import type { Evidence } from "./evidence.js";
@@ -13,10 +13,15 @@ export const CITE_IVRS = "AMD I/O Virtualization 3.10 § 5.2.2.7";
 export const CITE_IORT = "Arm IORT DEN0049 § 3.1.1.1";
 
 const NONE = -1;
-/** Per table and segment, requester ID → alias or NONE. Tables are values: read once, never changed. */
+/**
+ * Per table and segment, requester ID → alias or NONE. Tables are values: read once, never changed.
+ */
 const aliasTables = new WeakMap<IvrsTable, Map<number, Int32Array>>();
 
-/** The requester ID that `rid` sends as; undefined when the table names none. `because.at` is the IOMMU. */
+/**
+ * The requester ID that `rid` sends as; undefined when the table names none. `because.at` is the
+ * IOMMU.
+ */
 export function ivrsAliasOf(
   ivrs: IvrsTable | undefined,
   segment: number,
@@ -48,7 +53,10 @@ export function ivrsAliasOf(
   return { rid: makeRid(alias), because };
 }
 
-/** A later entry wins. Filling backwards and each number once keeps the cost at 65,536 whatever the table. */
+/**
+ * A later entry wins. Filling backwards and each number once keeps the cost at 65,536 whatever the
+ * table.
+ */
 function readAliases(ivrs: IvrsTable, segment: number): Int32Array {
   const table = new Int32Array(65536).fill(NONE);
   const nextFree = new Int32Array(65537);

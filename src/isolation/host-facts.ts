@@ -1,4 +1,6 @@
-/** What is known of a host besides its functions: kernel, command line, firmware tables. Types only. */
+/**
+ * What is known of a host besides its functions: kernel, command line, firmware tables. Types only.
+ */
 import type { Bdf, Span } from "../units/index.js";
 
 export type Architecture = "x86" | "arm64" | "riscv64" | "other";
@@ -9,7 +11,9 @@ export interface HostFacts {
   readonly architecture?: Architecture | undefined;
   readonly commandLine?: string | undefined;
   readonly firmware?: "acpi" | "device-tree" | undefined;
-  /** The kernel said that it uses an IOMMU, or that it uses none; undefined when nothing says so. */
+  /**
+   * The kernel said that it uses an IOMMU, or that it uses none; undefined when nothing says so.
+   */
   readonly iommuInUse?: boolean | undefined;
   /** False: the IOMMU in use cannot match requester IDs, so all its devices look alike to it. */
   readonly requesterMatching?: boolean | undefined;
@@ -17,9 +21,14 @@ export interface HostFacts {
   readonly ivrs?: IvrsTable | undefined;
   readonly iort?: IortTable | undefined;
   readonly viot?: ViotTable | undefined;
-  /** ACPI table signatures that the capture shows to exist, whether or not it has their contents. */
+  /**
+   * ACPI table signatures that the capture shows to exist, whether or not it has their contents.
+   */
   readonly acpiTables?: AcpiTableList | undefined;
-  /** IOMMU units as a log or /sys/class/iommu shows them; absent when nothing tells, empty = none active. */
+  /**
+   * IOMMU units as a log or /sys/class/iommu shows them; absent when nothing tells, empty = none
+   * active.
+   */
   readonly iommus?: readonly SeenIommu[] | undefined;
   /** RMRR ranges that a log lists; which devices they belong to only the table tells. */
   readonly loggedReserved?: readonly Span[] | undefined;
@@ -84,7 +93,9 @@ export interface DmarUnit {
   readonly includeAll: boolean;
   readonly registerBase: bigint;
   readonly scopes: readonly DeviceScope[];
-  /** Capability and extended capability registers when a log shows them (`dmar0: … cap … ecap …`). */
+  /**
+   * Capability and extended capability registers when a log shows them (`dmar0: … cap … ecap …`).
+   */
   readonly cap?: bigint | undefined;
   readonly ecap?: bigint | undefined;
 }
@@ -123,7 +134,10 @@ export interface IvrsUnit {
   /** Extended feature register images when the table has them. */
   readonly efr?: bigint | undefined;
   readonly efr2?: bigint | undefined;
-  /** The unit's attributes rule out host page tables (HATDis); undefined when the table does not say. */
+  /**
+   * The unit's attributes rule out host page tables (HATDis); undefined when the table does not
+   * say.
+   */
   readonly hostTablesDisabled?: boolean | undefined;
 }
 

@@ -1,8 +1,10 @@
 /**
- * Why does a host have no groups? The things to look at, in the order in which they can fail: the firmware's table,
- * the units in it, the kernel's command line, the driver, and at last what the kernel itself reported.
+ * Why does a host have no groups? The things to look at, in the order in which they can fail: the
+ * firmware's table, the units in it, the kernel's command line, the driver, and at last what the
+ * kernel itself reported.
  *
- * Each check is `good`, `bad` (this alone explains it) or `unknown` (look here: the capture does not say).
+ * Each check is `good`, `bad` (this alone explains it) or `unknown` (look here: the capture does
+ * not say).
  */
 import type { Fabric } from "../pcie/index.js";
 import type { Evidence } from "./evidence.js";
@@ -98,7 +100,10 @@ function checkSwitches(fabric: Fabric, facts: HostFacts, rules: LinuxRuleSet): I
   return out;
 }
 
-/** Whether VT-d is on without an option is a matter of the kernel's configuration; AMD-Vi and SMMU are on. */
+/**
+ * Whether VT-d is on without an option is a matter of the kernel's configuration; AMD-Vi and SMMU
+ * are on.
+ */
 function checkOptions(facts: HostFacts, cite: string): IommuCheck {
   const { commandLine } = facts;
   const on = (commandLine ?? "").split(/\s+/).find((w) => /^intel_iommu=(?:\S*,)?on\b/.test(w));

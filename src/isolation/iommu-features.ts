@@ -1,11 +1,12 @@
 /**
  * What the IOMMU unit in front of a function can do, as far as tables and logs show it.
  *
- * Intel: ECAP register (VT-d 5.0 § 11.4.3): DT bit 2, PRS bit 29, PSS bits 39:35, PASID bit 40, SMTS bit 43,
- * FSTS bit 47; ATSR structures name the root ports that take part in ATS (§ 8.5).
- * AMD: extended feature register (I/O Virtualization 3.10 § 3.4.3): PPRSup bit 1, GTSup bit 4, PASmax bits
- * 36:32. Arm: root complex node of the IORT (DEN0049 § 3.1.1.5): ATS attribute, PASID width; an SMMU of
- * version 1 or 2 has neither PASID nor ATS nor page requests. virtio-iommu (VIRTIO 1.3 § 5.13) has none of them.
+ * Intel: ECAP register (VT-d 5.0 § 11.4.3): DT bit 2, PRS bit 29, PSS bits 39:35, PASID bit 40,
+ * SMTS bit 43, FSTS bit 47; ATSR structures name the root ports that take part in ATS (§ 8.5). AMD:
+ * extended feature register (I/O Virtualization 3.10 § 3.4.3): PPRSup bit 1, GTSup bit 4, PASmax
+ * bits 36:32. Arm: root complex node of the IORT (DEN0049 § 3.1.1.5): ATS attribute, PASID width;
+ * an SMMU of version 1 or 2 has neither PASID nor ATS nor page requests. virtio-iommu (VIRTIO 1.3 §
+ * 5.13) has none of them.
  */
 import { type Fabric, type PciFunction, PortType } from "../pcie/index.js";
 import type { DmarTable, DmarUnit, HostFacts, IvrsUnit } from "./host-facts.js";
@@ -109,8 +110,9 @@ export class IommuFeatures {
   }
 
   /**
-   * Whether the DMAR table lets the root port above take part in ATS: listed, or all ports of the segment
-   * are. Functions integrated in the root complex need no entry. Undefined without the table.
+   * Whether the DMAR table lets the root port above take part in ATS: listed, or all ports of the
+   * segment are. Functions integrated in the root complex need no entry. Undefined without the
+   * table.
    */
   rootPortListed(fn: PciFunction): boolean | undefined {
     const dmar = this.#facts.dmar;

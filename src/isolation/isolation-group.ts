@@ -1,22 +1,25 @@
 /**
- * Device-centric groups: which functions can reach each other without the IOMMU seeing it, or be taken for
- * each other by it. Connected components over functions and ports, joined by
+ * Device-centric groups: which functions can reach each other without the IOMMU seeing it, or be
+ * taken for each other by it. Connected components over functions and ports, joined by
  *
- *   1. every pair that the linux-7.2 rules put together, so that a group is never smaller than Linux's
+ *   1. every pair that the linux-7.2 rules put together, so that a group is never smaller than
+ *      Linux's
  *   2. alias sets
  *   3. certain edges of the P2P graph; with `strict` the implementation-defined ones too
  *
- * An edge joins all below its source port (any of them may send the request) with all below its target port
- * (the request is passed down by address, whatever ACS bits it meets there). Direction is dropped: when A can
- * write into B unseen, whoever owns A owns B's registers, so the two must have one owner.
+ * An edge joins all below its source port (any of them may send the request) with all below its
+ * target port
+ * (the request is passed down by address, whatever ACS bits it meets there). Direction is dropped:
+ * when A can write into B unseen, whoever owns A owns B's registers, so the two must have one
+ * owner.
  *
- * Functions that have no Linux group (no IOMMU covers them) get none here either: nobody can be given them.
- * Still they take part in joining, because the wires are there whatever the firmware's table says; the group
- * that such a function is wired to names it among its outsiders.
+ * Functions that have no Linux group (no IOMMU covers them) get none here either: nobody can be
+ * given them. Still they take part in joining, because the wires are there whatever the firmware's
+ * table says; the group that such a function is wired to names it among its outsiders.
  *
- * Joins form a spanning structure: Linux's own first, then the missing ones, so that the path between two
- * functions of different Linux groups passes over the very ports that let their requests through.
- * Cost: linear in functions, turn members and pairs that a turn forbids.
+ * Joins form a spanning structure: Linux's own first, then the missing ones, so that the path
+ * between two functions of different Linux groups passes over the very ports that let their
+ * requests through. Cost: linear in functions, turn members and pairs that a turn forbids.
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
@@ -121,8 +124,8 @@ class Joining {
   }
 
   /**
-   * Joins every allowed pair of the turn. Walks the pairs as a search over what has not been reached yet, so
-   * that a turn where all pairs are allowed costs its members, not their product.
+   * Joins every allowed pair of the turn. Walks the pairs as a search over what has not been
+   * reached yet, so that a turn where all pairs are allowed costs its members, not their product.
    */
   addTurn(turn: P2pTurn): void {
     let sources: P2pSource[] = [...turn.sources];
@@ -221,7 +224,9 @@ class Joining {
   }
 }
 
-/** From the port where the request turns to the port it is handed to, then why it may turn there. */
+/**
+ * From the port where the request turns to the port it is handed to, then why it may turn there.
+ */
 export function edgeEvidence(turn: P2pTurn, source: P2pSource, target: P2pTarget): Evidence[] {
   const kind = EDGE_KIND[turn.kind];
   const own = source.because.find((e) => e.kind === kind);

@@ -1,11 +1,17 @@
-/** A partition of functions into groups, with the joins that made it, so that any pair can be explained. */
+/**
+ * A partition of functions into groups, with the joins that made it, so that any pair can be
+ * explained.
+ */
 import type { Bdf } from "../units/index.js";
 import type { Evidence } from "./evidence.js";
 
 export type LinuxRuleSet = "linux-6.1" | "linux-6.12" | "linux-7.2";
 export type RuleSet = LinuxRuleSet | "device-centric";
 
-/** Two functions that a rule put together, and why. Joins form the edges along which a pair is explained. */
+/**
+ * Two functions that a rule put together, and why. Joins form the edges along which a pair is
+ * explained.
+ */
 export interface Join {
   readonly a: Bdf;
   readonly b: Bdf;
@@ -53,7 +59,8 @@ export function joinPath(partition: Partition, a: Bdf, b: Bdf): readonly Join[] 
     if (list === undefined) at.set(device, [join]);
     else list.push(join);
   };
-  // A path may pass over functions without a group (ports that no table covers), never another group.
+  // A path may pass over functions without a group (ports that no table covers), never another
+  // group.
   const isInOther = (device: Bdf): boolean => (partition.groupOf.get(device) ?? group) !== group;
   for (const join of partition.joins) {
     if (isInOther(join.a) || isInOther(join.b)) continue;

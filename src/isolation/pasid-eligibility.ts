@@ -1,16 +1,17 @@
 /**
  * May the function use PASIDs, and how wide?
  *
- * Conditions (Linux pci_enable_pasid(); PCIe 6 § 6.20, § 7.8.9): the PASID capability; end-end TLP prefix
- * support of the function and, unless it is a root port or integrated in the root complex, of every bridge
- * above; from linux-6.12 on P2P Request Redirect and Upstream Forwarding on the function and every bridge
- * above, because a switch routes a request by its address whatever prefix it carries. A virtual function has
- * no PASID of its own: its physical function decides. Device-centric rules take the same conditions as the
- * default; that an owner may accept the path as it is, is policy and not eligibility. They also mind ports
- * that block prefixes on their way up, which Linux does not look at.
+ * Conditions (Linux pci_enable_pasid(); PCIe 6 § 6.20, § 7.8.9): the PASID capability; end-end TLP
+ * prefix support of the function and, unless it is a root port or integrated in the root complex,
+ * of every bridge above; from linux-6.12 on P2P Request Redirect and Upstream Forwarding on the
+ * function and every bridge above, because a switch routes a request by its address whatever prefix
+ * it carries. A virtual function has no PASID of its own: its physical function decides.
+ * Device-centric rules take the same conditions as the default; that an owner may accept the path
+ * as it is, is policy and not eligibility. They also mind ports that block prefixes on their way
+ * up, which Linux does not look at.
  *
- * What the IOMMU can do counts when it is known. When it is not, the answer is that of device and path, and a
- * note says so.
+ * What the IOMMU can do counts when it is known. When it is not, the answer is that of device and
+ * path, and a note says so.
  */
 import { type AcsBit, acsBitNames, type PciFunction, PortType } from "../pcie/index.js";
 import { Conditions } from "./conditions.js";

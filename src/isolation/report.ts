@@ -1,6 +1,7 @@
 /**
- * The report of one device. Cheap parts are computed at once; `mustShare.with`, `viability` and `reaches` when
- * they are read, because lists of peers of all devices together grow with the square of a host.
+ * The report of one device. Cheap parts are computed at once; `mustShare.with`, `viability` and
+ * `reaches` when they are read, because lists of peers of all devices together grow with the square
+ * of a host.
  */
 import type { PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";

@@ -1,20 +1,26 @@
 /**
- * Requester-ID sets: under which numbers may requests of a function arrive at the translation agent?
+ * Requester-ID sets: under which numbers may requests of a function arrive at the translation
+ * agent?
  *
- * The set is what an IOMMU table must cover for the function to work, and what decides whom it can be told
- * apart from. It is the function's own number, and in addition:
+ * The set is what an IOMMU table must cover for the function to work, and what decides whom it can
+ * be told apart from. It is the function's own number, and in addition:
  *
- *   bridges     from the function up to the root bus, where a bridge to or from conventional PCI takes over:
- *               a PCIe-to-PCI bridge sends as 00.0 of its secondary bus (PCIe to PCI/PCI-X Bridge 1.0 § 2.3),
- *               a PCI-to-PCIe and a conventional bridge as themselves. PCI Express ports change nothing.
- *   quirks      devices known to send as a neighbour, present or not; bridges known to behave as another kind
- *   phantom     unclaimed function numbers of the device (PCIe 6 § 2.2.6.2), only where Phantom Functions
- *               are switched on: a device must not use them before, and Linux never switches them on
- *   VMD         functions of the child domain send as the volume management device and as nothing else
+ *   bridges     from the function up to the root bus, where a bridge to or from conventional PCI
+ *               takes over: a PCIe-to-PCI bridge sends as 00.0 of its secondary bus (PCIe to
+ *               PCI/PCI-X Bridge 1.0 § 2.3), a PCI-to-PCIe and a conventional bridge as
+ *               themselves. PCI Express ports change nothing.
+ *   quirks      devices known to send as a neighbour, present or not; bridges known to behave as
+ *               another kind
+ *   phantom     unclaimed function numbers of the device (PCIe 6 § 2.2.6.2), only where Phantom
+ *               Functions are switched on: a device must not use them before, and Linux never
+ *               switches them on
+ *   VMD         functions of the child domain send as the volume management device and as
+ *               nothing else
  *   firmware    IVRS alias entries
  *
- * Own numbers stay in the set behind a conventional bridge: a PCI-X bridge may keep them, and Linux maps them.
- * Cost: linear in functions plus the size of the answer; what lies above a bus is worked out once.
+ * Own numbers stay in the set behind a conventional bridge: a PCI-X bridge may keep them, and Linux
+ * maps them. Cost: linear in functions plus the size of the answer; what lies above a bus is worked
+ * out once.
  */
 import type { Bus, Fabric, PciFunction } from "../pcie/index.js";
 import { makeRid, type Rid } from "../units/index.js";
@@ -26,7 +32,10 @@ import type { LinuxRuleSet } from "./partition.js";
 import type { RequesterId, RequesterIdSet } from "./report-types.js";
 import { vmdDomains, vmdEvidence } from "./vmd-domains.js";
 
-/** What tables of known devices add. {@link aliasKnowledge} asks the quirk data; tests answer by hand. */
+/**
+ * What tables of known devices add. {@link aliasKnowledge} asks the quirk data; tests answer by
+ * hand.
+ */
 export interface AliasKnowledge {
   /** Extra device.function numbers on the function's own bus, with the row that says so. */
   extra(fn: PciFunction): {
@@ -147,7 +156,10 @@ export class RequesterIds {
 
 const isForMany = (e: Evidence): boolean => e.kind === "alias-quirk" && e.rid === undefined;
 
-/** Function numbers that the device may borrow: those with other top bits, as long as nobody has them. */
+/**
+ * Function numbers that the device may borrow: those with other top bits, as long as nobody has
+ * them.
+ */
 export function phantomRids(fn: PciFunction): Rid[] {
   const bits = fn.express?.phantomBits ?? 0;
   const step = 8 >> bits;

@@ -1,13 +1,14 @@
 /**
- * Memory that firmware keeps for a device: RMRR structures of the DMAR table (VT-d 5.0 § 8.4) and memory blocks
- * of the IVRS (AMD I/O Virtualization 3.10 § 5.2.3).
+ * Memory that firmware keeps for a device: RMRR structures of the DMAR table (VT-d 5.0 § 8.4) and
+ * memory blocks of the IVRS (AMD I/O Virtualization 3.10 § 5.2.3).
  *
- * The kernel must keep such memory mapped one to one, so it refuses to put the device into anybody else's address
- * space. USB and display functions are let go on Intel hosts: firmware is done with the memory once their driver
- * has started. For AMD blocks there is no such exception, and linux-6.1 does not look at them. An exclusion range is
- * mapped like a unity range.
+ * The kernel must keep such memory mapped one to one, so it refuses to put the device into anybody
+ * else's address space. USB and display functions are let go on Intel hosts: firmware is done with
+ * the memory once their driver has started. For AMD blocks there is no such exception, and
+ * linux-6.1 does not look at them. An exclusion range is mapped like a unity range.
  *
- * A structure that names a bridge holds for all below it. Nothing is said of VFs: they come after firmware.
+ * A structure that names a bridge holds for all below it. Nothing is said of VFs: they come after
+ * firmware.
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Evidence } from "./evidence.js";

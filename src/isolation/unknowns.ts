@@ -13,7 +13,9 @@ import type { Unknown } from "./report-types.js";
 
 const ORDER: readonly MissingFact[] = ["config", "topology", "windows", "acs", "ids", "scope"];
 
-/** Merges what the fabric shows with the lists of others; sorted by device, facts in a fixed order. */
+/**
+ * Merges what the fabric shows with the lists of others; sorted by device, facts in a fixed order.
+ */
 export function unknownsOf(fabric: Fabric, lists: readonly (readonly Unknown[])[]): Unknown[] {
   const found = new Map<Bdf, Set<MissingFact>>();
   const note = (device: Bdf, fact: MissingFact): void => {

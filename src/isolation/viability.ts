@@ -1,11 +1,12 @@
 /**
  * Viability: can a group be given to a user as it stands?
  *
- * The kernel hands a group over when none of its functions is bound to a driver that uses the kernel's DMA
- * interface. Drivers that promise not to are marked: the VFIO family, pci-stub, and pcieport for bridges
- * (Linux `driver_managed_dma`; iommu_group_claim_dma_owner()). A function without a driver does no DMA. Any other
- * driver blocks the whole group. So does memory that firmware reserves for a member: it cannot be put behind an
- * empty address space first (see reserved.ts).
+ * The kernel hands a group over when none of its functions is bound to a driver that uses the
+ * kernel's DMA interface. Drivers that promise not to are marked: the VFIO family, pci-stub, and
+ * pcieport for bridges
+ * (Linux `driver_managed_dma`; iommu_group_claim_dma_owner()). A function without a driver does no
+ * DMA. Any other driver blocks the whole group. So does memory that firmware reserves for a member:
+ * it cannot be put behind an empty address space first (see reserved.ts).
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
@@ -17,7 +18,9 @@ import type { Reserved, Viability } from "./report-types.js";
 const CITE = "Linux iommu_group_claim_dma_owner()";
 const MANAGED: ReadonlySet<string> = new Set(["pci-stub", "pcieport"]);
 
-/** The driver leaves the device's DMA to whoever owns it: VFIO drivers carry the word in their name. */
+/**
+ * The driver leaves the device's DMA to whoever owns it: VFIO drivers carry the word in their name.
+ */
 export function leavesDmaAlone(driver: string): boolean {
   return MANAGED.has(driver) || /(?:^|[-_])vfio(?:[-_]|$)/.test(driver);
 }

@@ -26,6 +26,9 @@ export const UNCLAIMED = -1;
 
 const TOP = (1n << 64n) - 1n;
 
+/**
+ * Who claims an address, for several tables of disjoint spans; a binary search on typed arrays.
+ */
 export class AddressDecoder {
   /** Entries of table t are [start[t], start[t + 1]). */
   readonly #start: Int32Array;

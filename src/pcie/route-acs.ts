@@ -35,6 +35,10 @@ export interface AcsInEffect {
 const CONTROL = 0x7f;
 const ALL_ON = Acs.SV | Acs.RR | Acs.CR | Acs.UF;
 
+/**
+ * The ACS word that decides for a function in this role, and what it rests on: registers, somebody
+ * who vouches for it, or an assumption.
+ */
 export function acsInEffect(fn: PciFunction, role: Role, options: RouteOptions): AcsInEffect {
   const isSwitchPort = role === Role.DownstreamPort;
   const vouched = options.effectiveAcs?.(fn);

@@ -73,6 +73,7 @@ function enhancedEntries(fn: PciFunction, properties: readonly EaProperty[]): re
   return entries.filter((e) => e.enabled && properties.includes(e.primary));
 }
 
+/** Adds the memory windows of a bridge as claims of `owner`. */
 export function windowClaims(fn: PciFunction, owner: number, out: Claim[]): void {
   for (const span of memoryWindows(fn)) out.push({ ...span, owner, bar: WINDOW });
 }

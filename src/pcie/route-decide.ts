@@ -43,6 +43,7 @@ export function decidePeer(acs: number, translated: boolean, egress: Egress): Pe
   return redirect ? PeerDecision.Redirect : PeerDecision.Blocked;
 }
 
+/** The request goes straight to the peer. */
 export function isDirect(decision: PeerDecision): boolean {
   return decision <= PeerDecision.Translated;
 }

@@ -32,6 +32,9 @@ export type Role = (typeof Role)[keyof typeof Role];
 export const Place = { Root: 0, Link: 1, Switch: 2, Shared: 3 } as const;
 export type Place = (typeof Place)[keyof typeof Place];
 
+/**
+ * What a function does where it sits. `guessed`: its port type is not known, so the place decided.
+ */
 export function roleOf(fn: PciFunction, at: Place): { role: Role; guessed: boolean } {
   if (!fn.isBridge) return { role: Role.Endpoint, guessed: false };
   if (fn.headerType === 2) return { role: Role.PciBridge, guessed: false };

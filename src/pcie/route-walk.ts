@@ -50,6 +50,7 @@ const Untranslated = 0;
 const TranslationRequest = 1;
 const Translated = 2;
 
+/** The journey of one request; made once for a model and used again for each request. */
 export class RouteWalk {
   /** Where the request ended: a function's index. */
   at: number = NONE;

@@ -77,6 +77,7 @@ export interface Route {
   readonly result: RouteResult;
 }
 
+/** A fabric compiled for routing. It is a snapshot: make a new one when registers change. */
 export class Router {
   readonly model: RouteModel;
   readonly #walk: RouteWalk;

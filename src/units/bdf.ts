@@ -25,7 +25,9 @@ export function makeBdf(segment: number, bus: number, device: number, fn: number
   return (segment * 65536 + bus * 256 + device * 8 + fn) as Bdf;
 }
 
-/** The function with that requester ID in a segment. @throws RangeError when a part is out of range. */
+/**
+ * The function with that requester ID in a segment. @throws RangeError when a part is out of range.
+ */
 export function bdfFromRid(segment: number, rid: number): Bdf {
   if (!isBelow(segment, SEGMENT_LIMIT)) throw new RangeError(`segment ${segment} is not 0..2^32-1`);
   if (!isBelow(rid, 65536)) throw new RangeError(`requester ID ${rid} is not 16 bits`);

@@ -28,6 +28,10 @@ export interface Agreement {
  */
 export type SeparationEvidence = (a: Bdf, b: Bdf) => readonly Evidence[];
 
+/**
+ * Compares memberships, never numbers: a device counts as the same when its two groups, cut down to
+ * the devices that both sides know, have the same members.
+ */
 export function compareGroups(
   partition: Partition,
   recorded: RecordedGroups,

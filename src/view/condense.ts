@@ -1,6 +1,6 @@
 /**
- * Evidence to sentences without tedium: facts of the same kind about several devices become one sentence at the
- * place of the first. What is left out of the text is still in the JSON.
+ * Evidence to sentences without tedium: facts of the same kind about several devices become one
+ * sentence at the place of the first. What is left out of the text is still in the JSON.
  */
 import type { Evidence, EvidenceKind } from "../isolation/index.js";
 import { bitList, type CallDevice, capital, evidenceText } from "./evidence-text.js";
@@ -45,7 +45,9 @@ export function condensedSentences(evidence: readonly Evidence[], call: CallDevi
   });
 }
 
-/** "root port 0000:00:01.0", "root port 0000:00:01.1" → "root ports 0000:00:01.0 and 0000:00:01.1" */
+/**
+ * "root port 0000:00:01.0", "root port 0000:00:01.1" → "root ports 0000:00:01.0 and 0000:00:01.1"
+ */
 export function enumerate(names: readonly string[]): string {
   const byRole = new Map<string, string[]>();
   for (const name of names) {

@@ -67,6 +67,7 @@ export function devicesPayload(analysis: Analysis, only?: readonly Bdf[]): Devic
   return { schema: "ioasis/devices/1", devices };
 }
 
+/** `ioasis/pasid/1`, for the devices asked for or all. */
 export function pasidPayload(analysis: Analysis, only?: readonly Bdf[]): PasidPayload {
   const devices = reportsOf(analysis, only).map((report) => ({
     device: formatBdf(report.device),

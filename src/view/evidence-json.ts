@@ -20,6 +20,9 @@ export interface EvidenceJson {
   readonly cite: string;
 }
 
+/**
+ * Evidence as the published schemas have it: devices as `dddd:bb:dd.f`, absent fields left out.
+ */
 export function evidenceJson(evidence: Evidence): EvidenceJson {
   const { bits, quirk, rid, capability, windows, detail } = evidence;
   return {
@@ -36,6 +39,7 @@ export function evidenceJson(evidence: Evidence): EvidenceJson {
   };
 }
 
+/** Both ends in hex with `0x`, since JSON numbers hold 53 bits only. */
 export function spanJson(span: Span): SpanJson {
   return { first: `0x${span.first.toString(16)}`, last: `0x${span.last.toString(16)}` };
 }

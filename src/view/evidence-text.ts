@@ -168,12 +168,14 @@ export function bitList(bits: readonly AcsBit[] | undefined): string {
   return `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}`;
 }
 
+/** At most two spans, and how many more. */
 export function windowList(windows: readonly Span[] | undefined): string {
   if (windows === undefined || windows.length === 0) return "its windows (not known)";
   const shown = windows.slice(0, 2).map(formatSpan).join(" or ");
   return windows.length > 2 ? `${shown} (and ${windows.length - 2} more)` : shown;
 }
 
+/** The text with its first letter in upper case. */
 export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

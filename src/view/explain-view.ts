@@ -38,6 +38,9 @@ export interface Explanation {
   readonly enlargingJoins: readonly Join[];
 }
 
+/**
+ * Why two devices share a group of the analysis' rules or do not, and what joins them beyond Linux.
+ */
 export function explainPair(analysis: Analysis, a: Bdf, b: Bdf): Explanation {
   const path = joinPath(analysis.partition, a, b);
   const same = path !== undefined;
@@ -66,6 +69,7 @@ export function explainOne(analysis: Analysis, a: Bdf): Explanation {
   return { a, b: undefined, same: !alone, because, enlargedBy, enlargingJoins };
 }
 
+/** `ioasis/explain/1`. */
 export function explainPayload(explanation: Explanation): ExplainPayload {
   return {
     schema: "ioasis/explain/1",
@@ -99,6 +103,7 @@ export function changes(analysis: Analysis, evidence: readonly Evidence[]): stri
   return [...new Set(out.values())];
 }
 
+/** The group of a device, itself included; empty when it has none. */
 export function membersOf(partition: Partition, device: Bdf): readonly Bdf[] {
   const id = partition.groupOf.get(device);
   return id === undefined ? [] : (partition.groups[id] ?? []);

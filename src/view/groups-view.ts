@@ -39,6 +39,7 @@ export function agreementOf(
   return compareGroups(partition, recorded, (a, b) => separationEvidence(analysis, a, b));
 }
 
+/** `ioasis/groups/1`. */
 export function groupsPayload(
   analysis: Analysis,
   recorded: RecordedGroups | null,

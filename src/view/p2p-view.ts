@@ -77,6 +77,7 @@ function pair(from: Bdf, to: Bdf, reach: Reach | undefined): PairJson {
   };
 }
 
+/** Through the root complex, directly below it, or not. */
 export function howReached(reach: Reach | undefined): HowReached {
   if (reach === undefined) return "no";
   return reach.via === "root" ? "through-root-complex" : "below-root-complex";

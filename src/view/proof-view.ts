@@ -35,6 +35,7 @@ export function proveJoin(
   return undefined;
 }
 
+/** A routed transaction in words: what is sent, each hop with its citation, where it arrives. */
 export function proofText(analysis: Analysis, proof: TransactionProof): ProofText {
   const from = callDevice(analysis.fabric, proof.from.bdf);
   const to = callDevice(analysis.fabric, proof.to.bdf);

@@ -1,10 +1,10 @@
 /**
- * Captures mutated and truncated: always an answer or a typed error that names a file, never another exception,
- * a hang, or memory above 1 GiB.
+ * Captures mutated and truncated: always an answer or a typed error that names a file, never
+ * another exception, a hang, or memory above 1 GiB.
  *
- * A case is one file of the shipped captures, or a tar of one whole capture with a damaged member, read through
- * the same entry as the command's standard input and analysed to the end. The shipped fixtures are
- * the corpus, so that a seed means the same everywhere.
+ * A case is one file of the shipped captures, or a tar of one whole capture with a damaged member,
+ * read through the same entry as the command's standard input and analysed to the end. The shipped
+ * fixtures are the corpus, so that a seed means the same everywhere.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,7 +22,9 @@ import { makeTar } from "../support/tar.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const CASES = { ci: 4000, full: 200_000 } as const;
-/** A case of some tens of kilobytes takes milliseconds; this is far beyond, and far below a hang. */
+/**
+ * A case of some tens of kilobytes takes milliseconds; this is far beyond, and far below a hang.
+ */
 const SLOW_MS = 10_000;
 const MEMORY_LIMIT_BYTES = 1 << 30;
 const TAR_EVERY = 10;

@@ -15,7 +15,10 @@ export function checkAnalysis(seen: Analysis): void {
   for (const report of seen.deviceReports()) checkReport(seen, report.device);
 }
 
-/** Device-centric groups are the components of their definition, found by spreading labels over every pair. */
+/**
+ * Device-centric groups are the components of their definition, found by spreading labels over
+ * every pair.
+ */
 export function checkComponents(seen: Analysis): void {
   const { groups } = seen.deviceCentric;
   const label = spreadLabels(seen);

@@ -1,7 +1,9 @@
 /**
- * Ways in which captures get damaged: by mail programs, by terminals, by cutting, by chance, by malice.
+ * Ways in which captures get damaged: by mail programs, by terminals, by cutting, by chance, by
+ * malice.
  *
- * Every mutation takes bytes and gives bytes; text mutations work on latin1, so that no byte is lost.
+ * Every mutation takes bytes and gives bytes; text mutations work on latin1, so that no byte is
+ * lost.
  */
 import type { Random } from "./random.js";
 

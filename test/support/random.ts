@@ -1,4 +1,7 @@
-/** Small seeded generator for campaigns, where fast-check's bookkeeping would cost more than the case. */
+/**
+ * Small seeded generator for campaigns, where fast-check's bookkeeping would cost more than the
+ * case.
+ */
 
 export class Random {
   #state: number;

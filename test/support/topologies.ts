@@ -1,4 +1,7 @@
-/** Small hosts by name: the topologies that the scenarios of the project speak of (T1 to T10), and their parts. */
+/**
+ * Small hosts by name: the topologies that the scenarios of the project speak of (T1 to T10), and
+ * their parts.
+ */
 import {
   Acs,
   buildFabric,

@@ -1,6 +1,6 @@
 /**
- * What the author of a topology expects of the kernel, compared with what the kernel did. This keeps
- * the sentence a topology is described with honest; the product has no part in it.
+ * What the author of a topology expects of the kernel, compared with what the kernel did. This
+ * keeps the sentence a topology is described with honest; the product has no part in it.
  */
 import type { KernelName } from "./kernel-source.js";
 import { groupSets } from "./normalize.js";

@@ -66,7 +66,8 @@ function describe(topology: Topology, provenance: Provenance): string {
     `name: ${topology.name}`,
     `shows: ${topology.shows}`,
     `kernel: Debian ${provenance.suite}, ${provenance.kernelPackage}, see kernel.txt`,
-    `qemu: Debian package ${provenance.qemuPackage} ${provenance.qemuVersion}, no hardware acceleration`,
+    `qemu: Debian package ${provenance.qemuPackage} ${provenance.qemuVersion}, ` +
+      "no hardware acceleration",
     `lspci: lspci ${topology.lspci ?? defaultLspci}, pciutils ${provenance.pciutilsVersion}`,
   ];
   if (guest.modules !== undefined) lines.push(`modules: ${guest.modules.join(" ")}`);

@@ -107,8 +107,8 @@ export function decodeUtf8(bytes: Uint8Array): string {
 }
 
 /**
- * How many bytes at the beginning are surely ASCII; looks at four at a time, since captures are ASCII
- * nearly always and the first look at a file is what a user waits for.
+ * How many bytes at the beginning are surely ASCII; looks at four at a time, since captures are
+ * ASCII nearly always and the first look at a file is what a user waits for.
  */
 function asciiPrefix(bytes: Uint8Array): number {
   if (bytes.byteOffset % 4 !== 0) return 0;

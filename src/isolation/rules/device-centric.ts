@@ -1,12 +1,14 @@
 /**
- * What each rule set asks before a device may use PASIDs, ATS or an owner's address space. The device-centric rules
- * take Linux 7.2's conditions and mind hardware that Linux does not look at.
+ * What each rule set asks before a device may use PASIDs, ATS or an owner's address space. The
+ * device-centric rules take Linux 7.2's conditions and mind hardware that Linux does not look at.
  */
 import { Acs } from "../../pcie/index.js";
 import type { LinuxRuleSet, RuleSet } from "../partition.js";
 import { linuxRules } from "./index.js";
 
-/** The kernel that questions about Linux are put to, and whose groups device-centric groups contain. */
+/**
+ * The kernel that questions about Linux are put to, and whose groups device-centric groups contain.
+ */
 export const BASELINE: LinuxRuleSet = "linux-7.2";
 
 export interface UseRules {
@@ -14,9 +16,14 @@ export interface UseRules {
   readonly pasidPath: number;
   /** ATS of a virtual function needs its physical function to pass too. */
   readonly vfAtsNeedsPf: boolean;
-  /** Ports that block prefixes or translated requests fail the answer; otherwise they are a note. */
+  /**
+   * Ports that block prefixes or translated requests fail the answer; otherwise they are a note.
+   */
   readonly mindsBlockingPorts: boolean;
-  /** Memory blocks of the IVRS table refuse a device (Linux: since one check serves all IOMMU drivers). */
+  /**
+   * Memory blocks of the IVRS table refuse a device (Linux: since one check serves all IOMMU
+   * drivers).
+   */
   readonly keepsIvrsMemory: boolean;
 }
 

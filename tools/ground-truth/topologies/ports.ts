@@ -85,8 +85,8 @@ export const portTopologies: readonly Topology[] = [
     ...base,
     name: "slot-with-quirked-function",
     shows:
-      "An Intel 82576 (isolated by the kernel's quirk list) and a plain function in one slot: the " +
-      "plain one has nobody to share with.",
+      "An Intel 82576 (isolated by the kernel's quirk list) and a plain function in one slot: " +
+      "the plain one has nobody to share with.",
     qemu: [
       intelIommu,
       rootPort("rp1", "1"),
@@ -116,8 +116,8 @@ export const portTopologies: readonly Topology[] = [
     name: "integrated-slot",
     kernels: ["6.1", "7.2"],
     shows:
-      "Three functions of one slot of the root complex: the Intel one is isolated by the quirk for " +
-      "integrated endpoints, the other two share.",
+      "Three functions of one slot of the root complex: the Intel one is isolated by the quirk " +
+      "for integrated endpoints, the other two share.",
     qemu: [
       intelIommu,
       device("e1000e", "pcie.0", "addr=3.0,multifunction=on"),
