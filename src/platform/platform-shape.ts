@@ -160,7 +160,7 @@ const deviceFields = {
         name,
         kind: word(
           ["hardware", "software"] as const,
-          "A slice of the device that sends with a PASID of its own, or one whose DMA is software's.",
+          "A slice of the device with a PASID of its own, or one whose DMA is done by software.",
         ),
       },
       {},

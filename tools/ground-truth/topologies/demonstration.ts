@@ -17,8 +17,8 @@ export const demonstrationTopology: Topology = {
   kernels: ["6.12"],
   shows:
     "Debian's kernel in QEMU: a switch without ACS with three endpoints, conventional cards " +
-    "behind a PCIe-to-PCI bridge, a display card with an audio function, a network card with virtual " +
-    "functions, and a disk below a port without ACS.",
+    "behind a PCIe-to-PCI bridge, a display card with an audio function, a network card with " +
+    "virtual functions, and a disk below a port without ACS.",
   cmdline: intelOn,
   qemu: [
     intelIommu,
