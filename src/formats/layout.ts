@@ -25,6 +25,7 @@ export function bits(high: number, low: number): BitField {
   return { low, width };
 }
 
+/** Bit `n` alone. */
 export function bit(n: number): BitField {
   return bits(n, n);
 }

@@ -84,6 +84,8 @@ export const VtdFault = {
   scalableWriteDenied: 0x85,
   scalableReadDenied: 0x86,
   scalableInterruptAddress: 0x87,
+  /** Accessed or dirty bits of a stage-1 entry cannot be written. */
+  stage1UpdateFailed: 0x91,
 } as const;
 
 export type VtdFaultName = keyof typeof VtdFault;
@@ -111,7 +113,10 @@ export const VTD_FAULT_RECORD = {
   pasid: bits(123, 104),
   /** {@link VtdFaultAddressType} */
   addressType: bits(125, 124),
-  /** First bit of the request's type: with type2 0: 0 write, 1 read; with type2 1: 0 page request, 1 atomic. */
+  /**
+   * First bit of the request's type. With type2 0: 0 write, 1 read; with type2 1: 0 page request,
+   * 1 atomic.
+   */
   type1: bit(126),
   fault: bit(127),
 } as const;

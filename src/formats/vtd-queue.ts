@@ -1,8 +1,8 @@
 /**
  * Intel VT-d 5.0 § 6.5.2: descriptors of the invalidation queue.
  *
- * A descriptor has 16 bytes, or 32 of which the upper half is reserved here (IQA.DW). Its type is in
- * bits 11:9 and 3:0 together. Frame fields hold a page frame number; an address mask of n covers
+ * A descriptor has 16 bytes, or 32 of which the upper half is reserved here (IQA.DW). Bits 11:9 and
+ * 3:0 together are its type. Frame fields hold a page frame number; an address mask of n covers
  * 2^n pages, aligned.
  */
 import { type BitField, bit, bits } from "./layout.js";

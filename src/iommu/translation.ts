@@ -13,9 +13,11 @@ export type DmaAccess = (typeof DmaAccess)[keyof typeof DmaAccess];
 export const DmaAddressType = { untranslated: 0, translationRequest: 1, translated: 2 } as const;
 export type DmaAddressType = (typeof DmaAddressType)[keyof typeof DmaAddressType];
 
+/** A memory request as it reaches a unit. */
 export class DmaRequest {
   /** 16 bits. */
   requester = 0;
+  /** Of a translation request: `read` when it asks for no right to write (NW), else `write`. */
   access: DmaAccess = DmaAccess.read;
   addressType: DmaAddressType = DmaAddressType.untranslated;
   /** With a PASID prefix; without one `pasid`, `privileged` and `execute` do not count. */
@@ -46,6 +48,7 @@ export type DmaStatus = (typeof DmaStatus)[keyof typeof DmaStatus];
 export const DmaSource = { bypass: 0, cache: 1, walk: 2 } as const;
 export type DmaSource = (typeof DmaSource)[keyof typeof DmaSource];
 
+/** What a unit says to a request. */
 export class DmaAnswer {
   status: DmaStatus = DmaStatus.fault;
   /** The translated address, signed halves. For translation requests of the page's first byte. */

@@ -17,6 +17,7 @@ export type MemoryStatus = (typeof MemoryStatus)[keyof typeof MemoryStatus];
 
 const NAMES = Object.keys(MemoryStatus) as (keyof typeof MemoryStatus)[];
 
+/** The status in a word. */
 export function memoryStatusName(status: MemoryStatus): keyof typeof MemoryStatus {
   return NAMES[status] as keyof typeof MemoryStatus;
 }

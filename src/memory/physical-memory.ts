@@ -32,6 +32,7 @@ const INTERRUPT_FIRST = 0xfee00;
 const INTERRUPT_FRAMES = 256;
 const GIB_FRAMES = 2 ** 18;
 
+/** The memory of one machine. */
 export class PhysicalMemory {
   readonly #directory = new FrameDirectory();
   readonly #regions = new RegionList();

@@ -1,0 +1,61 @@
+/**
+ * A direct-mapped cache of decoded table entries, by two keys.
+ *
+ * A line is sixteen words: the keys (the first with `VALID`), then what its user keeps there. A line
+ * leaves when it is invalidated or when another takes its place.
+ */
+
+const LINE_WORDS = 16;
+const VALID = 1 << 31;
+
+export class EntryCache {
+  readonly data: Int32Array;
+  readonly #shift: number;
+
+  /** @param lines a power of two, at least 2. */
+  constructor(lines: number) {
+    this.data = new Int32Array(lines * LINE_WORDS);
+    this.#shift = 32 - Math.log2(lines);
+  }
+
+  /** Index in `data` of the line, or -1. */
+  find(key0: number, key1: number): number {
+    const line = this.#lineOf(key0, key1);
+    const { data } = this;
+    return data[line] === (key0 | VALID) && data[line + 1] === key1 ? line : -1;
+  }
+
+  /** The line that these keys take, its other words unset. */
+  claim(key0: number, key1: number): number {
+    const line = this.#lineOf(key0, key1);
+    this.data.fill(0, line, line + LINE_WORDS);
+    this.data[line] = key0 | VALID;
+    this.data[line + 1] = key1;
+    return line;
+  }
+
+  /** Forgets the lines that `isGone` names by their index in `data`; all without it. */
+  drop(isGone?: (line: number) => boolean): void {
+    for (let line = 0; line < this.data.length; line += LINE_WORDS) {
+      if (((this.data[line] as number) & VALID) === 0) continue;
+      if (isGone === undefined || isGone(line)) this.data[line] = 0;
+    }
+  }
+
+  /** Indexes in `data` of the lines held. */
+  *lines(): IterableIterator<number> {
+    for (let line = 0; line < this.data.length; line += LINE_WORDS) {
+      if (((this.data[line] as number) & VALID) !== 0) yield line;
+    }
+  }
+
+  /** The first key of a line. */
+  key(line: number): number {
+    return (this.data[line] as number) & ~VALID;
+  }
+
+  #lineOf(key0: number, key1: number): number {
+    const mixed = key0 ^ Math.imul(key1, 0x85eb_ca6b);
+    return (Math.imul(mixed, 0x9e37_79b1) >>> this.#shift) * LINE_WORDS;
+  }
+}

@@ -1,0 +1,73 @@
+/** How the answers of a VT-d unit are filled in, where no table entry decides. */
+import { VtdFault } from "../../formats/index.js";
+import { type DmaAnswer, type DmaRequest, DmaSource, DmaStatus } from "../translation.js";
+import { WalkFault } from "../walk-result.js";
+
+/** A zero-length read of a page that can only be written. */
+export function answerZeroLength(request: DmaRequest, answer: DmaAnswer): number {
+  answer.status = DmaStatus.translated;
+  answer.lo = request.lo;
+  answer.hi = request.hi;
+  answer.readable = false;
+  answer.writable = true;
+  answer.executable = false;
+  return 0;
+}
+
+/** A translation request finds no page: success, and no rights (VT-d 5.0 § 4.2.3). */
+export function answerNothing(answer: DmaAnswer): number {
+  answer.status = DmaStatus.completed;
+  answer.lo = 0;
+  answer.hi = 0;
+  answer.pageShift = 12;
+  answer.readable = false;
+  answer.writable = false;
+  answer.executable = false;
+  answer.privilegedPage = false;
+  return 0;
+}
+
+/** The request goes on with its own address. */
+export function identity(request: DmaRequest, answer: DmaAnswer): void {
+  answer.status = DmaStatus.translated;
+  answer.lo = request.lo;
+  answer.hi = request.hi;
+  answer.pageShift = 63;
+  answer.readable = true;
+  answer.writable = true;
+  answer.executable = request.hasPasid && request.execute;
+  answer.privilegedPage = false;
+  answer.snooped = !request.noSnoop;
+  answer.source = DmaSource.bypass;
+  answer.domainId = undefined;
+}
+
+/** What a translation request is told as "no page" rather than as a fault. */
+export function isMissing(fault: number): boolean {
+  return fault === WalkFault.notPresent || fault === WalkFault.denied;
+}
+
+/** The same after a walk of stage 1, alone or nested. */
+export function isMissingStage1(fault: number, stage2: number): boolean {
+  if (isMissing(fault)) return true;
+  return fault === WalkFault.stage2 && isMissing(stage2);
+}
+
+/** Memory did not give a table's entry. */
+export function isTableAccess(reason: number): boolean {
+  switch (reason) {
+    case VtdFault.pagingAccess:
+    case VtdFault.rootAccess:
+    case VtdFault.contextAccess:
+    case VtdFault.scalableRootAccess:
+    case VtdFault.scalableContextAccess:
+    case VtdFault.directoryAccess:
+    case VtdFault.pasidEntryAccess:
+    case VtdFault.stage1Access:
+    case VtdFault.stage1RootAccess:
+    case VtdFault.stage2Access:
+      return true;
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * The walk of a stage-1 table, alone or nested in stage 2: VT-d 5.0 § 3.6 and § 3.8, entries § 9.7.
+ *
+ * Nested, every stage-1 table lies at an address of stage 2: it is translated there before the entry
+ * is read, and the page's address after. Accessed bits are set in every entry used, dirty bits in
+ * the page's entry when the request writes; hardware does so always in stage 1.
+ */
+import { MemoryStatus, type PhysicalMemory } from "../memory/index.js";
+import type { WalkObserver } from "./iommu-ports.js";
+import { Denial, denialOf, Need, NO_STAGE1, NO_STAGE2, Rights, Stage1Rules } from "./rights.js";
+import { entryOffset, highBitsFrom, offsetMask, reservedHigh } from "./table-entry.js";
+import { WalkFault } from "./walk-result.js";
+import type { Stage2Walk } from "./walk-stage2.js";
+
+const PRESENT = 1;
+const WRITE = 1 << 1;
+const USER = 1 << 2;
+const ACCESSED = 1 << 5;
+const DIRTY = 1 << 6;
+const PAGE_SIZE = 1 << 7;
+const EXTENDED_ACCESSED = 1 << 10;
+/** Bit 63. */
+const EXECUTE_DISABLE_HIGH = 1 << 31;
+
+export interface Stage1Features {
+  /** Bits of a physical address. */
+  readonly addressWidth: number;
+  readonly pages1G: boolean;
+}
+
+/** Stage 2 below a stage-1 table. */
+export interface NestedTable {
+  lo: number;
+  hi: number;
+  levels: number;
+  tracksDirty: boolean;
+}
+
+/** Walks stage-1 tables of one unit. */
+export class Stage1Walk {
+  readonly #memory: PhysicalMemory;
+  readonly #stage2: Stage2Walk;
+  readonly #pages1G: boolean;
+  readonly #reservedHigh: number;
+  /** The stage-2 table of nested walks; set by the caller before {@link walk}. */
+  readonly nested: NestedTable = { lo: 0, hi: 0, levels: 4, tracksDirty: false };
+  observer: WalkObserver | undefined = undefined;
+  /** Stage-1 entries read so far. */
+  reads = 0;
+  lo = 0;
+  hi = 0;
+  pageShift = 12;
+  /** Bits of {@link Rights}, of both stages when nested. */
+  rights = 0;
+  /** One of {@link Denial}, after `WalkFault.denied`. */
+  denial = 0;
+  /** How stage 2 faulted, after `WalkFault.stage2`: one of {@link WalkFault}. */
+  stage2Fault = 0;
+  /** The level of the entry at which the walk ended. */
+  level = 0;
+  /** The current entry: its physical address, its value. */
+  #atLo = 0;
+  #atHi = 0;
+  #entryLo = 0;
+  #entryHi = 0;
+  /** Nested: the current entry's address in the space of stage 2, and the rights there. */
+  #guestLo = 0;
+  #guestHi = 0;
+  #tableRights = 0;
+
+  constructor(memory: PhysicalMemory, stage2: Stage2Walk, features: Stage1Features) {
+    this.#memory = memory;
+    this.#stage2 = stage2;
+    this.#pages1G = features.pages1G;
+    this.#reservedHigh = reservedHigh(features.addressWidth);
+  }
+
+  /**
+   * @param need bits of {@link Need}; without `read` and `write` it asks for the rights only.
+   * @param rules bits of {@link Stage1Rules}.
+   * @param isNested tables and pages lie in the space of stage 2 ({@link nested}).
+   * @returns one of {@link WalkFault}.
+   */
+  walk(
+    tableLo: number,
+    tableHi: number,
+    levels: number,
+    lo: number,
+    hi: number,
+    need: number,
+    rules: number,
+    isNested: boolean,
+  ): number {
+    const noExecute = (rules & Stage1Rules.noExecute) !== 0;
+    let entryLo = tableLo;
+    let entryHi = tableHi;
+    let granted = WRITE | USER;
+    let executeDisable = 0;
+    let level = levels;
+    for (;;) {
+      this.level = level;
+      const fault = this.#read(
+        (entryLo & ~0xfff) | entryOffset(lo, hi, level),
+        entryHi & 0xf_ffff,
+        isNested,
+      );
+      if (fault !== WalkFault.none) return fault;
+      entryLo = this.#entryLo;
+      entryHi = this.#entryHi;
+      if ((entryLo & PRESENT) === 0) return WalkFault.notPresent;
+      const isPage = level === 1 || (entryLo & PAGE_SIZE) !== 0;
+      const reserved = isNested ? 0 : this.#reservedHigh;
+      if (this.#isReserved(level, isPage, noExecute, reserved)) return WalkFault.reserved;
+      granted &= entryLo;
+      executeDisable |= entryHi & EXECUTE_DISABLE_HIGH;
+      if (isPage) break;
+      const update = this.#setBits(accessedBits(rules), isNested);
+      if (update !== WalkFault.none) return update;
+      level--;
+    }
+    this.pageShift = level === 1 ? 12 : level === 2 ? 21 : 30;
+    this.rights = rightsOf(granted, executeDisable);
+    return this.#finish(lo, need, rules, isNested);
+  }
+
+  /** The entry's page is found: rights, stage 2 of the page, accessed and dirty bits. */
+  #finish(lo: number, need: number, rules: number, isNested: boolean): number {
+    this.denial = denialOf(this.rights, need, rules);
+    if (this.denial !== Denial.none) return WalkFault.denied;
+    const mask = offsetMask(this.pageShift);
+    this.lo = (this.#entryLo & ~mask) | (lo & mask);
+    this.hi = this.#entryHi & 0xf_ffff;
+    if (isNested) {
+      const fault = this.#translatePage(need);
+      if (fault !== WalkFault.none) return fault;
+    }
+    const accessed = accessedBits(rules);
+    const fault = this.#setBits((need & Need.write) !== 0 ? accessed | DIRTY : accessed, isNested);
+    if (fault !== WalkFault.none) return fault;
+    if ((this.#entryLo & DIRTY) === 0) this.rights &= ~Rights.dirty;
+    return WalkFault.none;
+  }
+
+  /** Reads the entry at an address, which is one of stage 2 when nested. */
+  #read(lo: number, hi: number, isNested: boolean): number {
+    const memory = this.#memory;
+    let atLo = lo;
+    let atHi = hi;
+    if (isNested) {
+      const fault = this.#locate(lo, hi);
+      if (fault !== WalkFault.none) return fault;
+      atLo = this.#stage2.lo;
+      atHi = this.#stage2.hi;
+    }
+    this.#atLo = atLo;
+    this.#atHi = atHi;
+    this.reads++;
+    const word = memory.wordAt(atLo, atHi);
+    if (word >= 0) {
+      this.#entryLo = (memory.words[word] as number) | 0;
+      this.#entryHi = (memory.words[word + 1] as number) | 0;
+    } else {
+      if (memory.read64(atLo, atHi) !== MemoryStatus.ok) return WalkFault.access;
+      this.#entryLo = memory.lo;
+      this.#entryHi = memory.hi;
+    }
+    if (this.observer !== undefined) {
+      const { level } = this;
+      this.observer.entryRead("stage1-entry", level, atLo, atHi, this.#entryLo, this.#entryHi);
+    }
+    return WalkFault.none;
+  }
+
+  /** Translates a table entry's address through stage 2. */
+  #locate(lo: number, hi: number): number {
+    const { nested } = this;
+    const stage2 = this.#stage2;
+    if ((hi & highBitsFrom(12 + 9 * nested.levels)) !== 0) return WalkFault.tableBeyondStage2;
+    const fault = stage2.walk(
+      nested.lo,
+      nested.hi,
+      nested.levels,
+      lo,
+      hi,
+      Need.read,
+      nested.tracksDirty,
+    );
+    this.#guestLo = lo;
+    this.#guestHi = hi;
+    this.#tableRights = stage2.rights;
+    if (fault === WalkFault.none) return fault;
+    if (fault === WalkFault.denied || fault === WalkFault.notPresent) {
+      return WalkFault.tableReadDenied;
+    }
+    this.stage2Fault = fault;
+    return WalkFault.stage2;
+  }
+
+  /** Translates the page's address through stage 2 and joins the rights of both. */
+  #translatePage(need: number): number {
+    const { nested } = this;
+    const stage2 = this.#stage2;
+    if ((this.hi & highBitsFrom(12 + 9 * nested.levels)) !== 0) return WalkFault.pageBeyondStage2;
+    const fault = stage2.walk(
+      nested.lo,
+      nested.hi,
+      nested.levels,
+      this.lo,
+      this.hi,
+      need & (Need.read | Need.write),
+      nested.tracksDirty,
+    );
+    if (fault !== WalkFault.none) {
+      this.stage2Fault = fault;
+      return WalkFault.stage2;
+    }
+    this.lo = stage2.lo;
+    this.hi = stage2.hi;
+    if (stage2.pageShift < this.pageShift) this.pageShift = stage2.pageShift;
+    this.rights = (this.rights & ~NO_STAGE2 & ~Rights.dirty) | (stage2.rights & ~NO_STAGE1);
+    return WalkFault.none;
+  }
+
+  /** Sets bits of the current entry that are not set yet. */
+  #setBits(bits: number, isNested: boolean): number {
+    if ((this.#entryLo & bits) === bits) return WalkFault.none;
+    if (isNested) {
+      const writable = (this.#tableRights & Rights.stage2Write) !== 0;
+      if (!writable) return WalkFault.tableWriteDenied;
+      if ((this.#tableRights & Rights.dirty) === 0) this.#dirtyTable();
+    }
+    this.#entryLo |= bits;
+    const status = this.#memory.write64(this.#atLo, this.#atHi, this.#entryLo, this.#entryHi);
+    return status === MemoryStatus.ok ? WalkFault.none : WalkFault.update;
+  }
+
+  /** The unit is about to write a stage-1 table: its page in stage 2 becomes dirty. */
+  #dirtyTable(): void {
+    const { nested } = this;
+    const stage2 = this.#stage2;
+    const { lo, hi, pageShift, rights } = stage2;
+    stage2.walk(
+      nested.lo,
+      nested.hi,
+      nested.levels,
+      this.#guestLo,
+      this.#guestHi,
+      Need.write,
+      nested.tracksDirty,
+    );
+    stage2.lo = lo;
+    stage2.hi = hi;
+    stage2.pageShift = pageShift;
+    stage2.rights = rights;
+  }
+
+  /** Bits that must be zero: § 9.7. */
+  #isReserved(level: number, isPage: boolean, noExecute: boolean, reserved: number): boolean {
+    const high = this.#entryHi;
+    if ((high & reserved) !== 0) return true;
+    if (!noExecute && (high & EXECUTE_DISABLE_HIGH) !== 0) return true;
+    if (!isPage || level === 1) return false;
+    // Bit 12 of a large page is its PAT bit.
+    if (level === 2) return (this.#entryLo & 0x1f_e000) !== 0;
+    return level !== 3 || !this.#pages1G || (this.#entryLo & 0x3fff_e000) !== 0;
+  }
+}
+
+function accessedBits(rules: number): number {
+  return (rules & Stage1Rules.extendedAccessed) !== 0 ? ACCESSED | EXTENDED_ACCESSED : ACCESSED;
+}
+
+function rightsOf(granted: number, executeDisable: number): number {
+  return (
+    NO_STAGE2 |
+    Rights.dirty |
+    ((granted & WRITE) !== 0 ? Rights.stage1Write : 0) |
+    ((granted & USER) !== 0 ? Rights.stage1User : 0) |
+    (executeDisable !== 0 ? Rights.stage1ExecuteDisable : 0)
+  );
+}

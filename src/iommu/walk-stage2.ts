@@ -1,0 +1,144 @@
+/**
+ * The walk of a stage-2 table: VT-d 5.0 § 3.7, entries § 9.8.
+ *
+ * Results stay in fields, as signed halves: a walk allocates nothing. One entry is read per level;
+ * where memory is a table frame the entry is taken from `memory.words` directly.
+ */
+import { MemoryStatus, type PhysicalMemory } from "../memory/index.js";
+import type { WalkObserver } from "./iommu-ports.js";
+import { NO_STAGE1, Rights } from "./rights.js";
+import { entryOffset, offsetMask, reservedHigh } from "./table-entry.js";
+import { WalkFault } from "./walk-result.js";
+
+const READ = 1;
+const WRITE = 2;
+const PAGE_SIZE = 1 << 7;
+const ACCESSED = 1 << 8;
+const DIRTY = 1 << 9;
+const SNOOP = 1 << 11;
+/** Transient mapping, bit 62: reserved unless device TLBs are supported. */
+const TRANSIENT_HIGH = 1 << 30;
+
+/** What the unit's tables may use. */
+export interface Stage2Features {
+  /** Bits of a physical address. */
+  readonly addressWidth: number;
+  readonly pages2M: boolean;
+  readonly pages1G: boolean;
+  readonly snoopControl: boolean;
+  readonly deviceTlb: boolean;
+}
+
+/** Walks stage-2 tables of one unit. */
+export class Stage2Walk {
+  readonly #memory: PhysicalMemory;
+  /** Highest level whose entries may be pages. */
+  readonly #pageLevel2: boolean;
+  readonly #pageLevel3: boolean;
+  readonly #reservedHigh: number;
+  readonly #snoopReserved: number;
+  observer: WalkObserver | undefined = undefined;
+  /** Entries read so far. */
+  reads = 0;
+  /** The translated address. */
+  lo = 0;
+  hi = 0;
+  pageShift = 12;
+  /** Bits of {@link Rights}, those of stage 1 set. */
+  rights = 0;
+
+  constructor(memory: PhysicalMemory, features: Stage2Features) {
+    this.#memory = memory;
+    this.#pageLevel2 = features.pages2M;
+    this.#pageLevel3 = features.pages1G;
+    const transient = features.deviceTlb ? 0 : TRANSIENT_HIGH;
+    this.#reservedHigh = reservedHigh(features.addressWidth) | transient;
+    this.#snoopReserved = features.snoopControl ? 0 : SNOOP;
+  }
+
+  /**
+   * @param tableLo address of the root table.
+   * @param lo the address to translate; bits above those of the levels are the caller's affair.
+   * @param need bits 0 read and 1 write that the access needs; 0 asks for the rights only.
+   * @param tracksDirty sets accessed and dirty bits.
+   * @returns one of {@link WalkFault}.
+   */
+  walk(
+    tableLo: number,
+    tableHi: number,
+    levels: number,
+    lo: number,
+    hi: number,
+    need: number,
+    tracksDirty: boolean,
+  ): number {
+    const memory = this.#memory;
+    const words = memory.words;
+    let entryLo = tableLo;
+    let entryHi = tableHi;
+    let granted = READ | WRITE;
+    let level = levels;
+    for (;;) {
+      const atLo = (entryLo & ~0xfff) | entryOffset(lo, hi, level);
+      const atHi = entryHi & 0xf_ffff;
+      this.reads++;
+      const word = memory.wordAt(atLo, atHi);
+      if (word >= 0) {
+        entryLo = (words[word] as number) | 0;
+        entryHi = (words[word + 1] as number) | 0;
+      } else {
+        if (memory.read64(atLo, atHi) !== MemoryStatus.ok) return WalkFault.access;
+        entryLo = memory.lo;
+        entryHi = memory.hi;
+      }
+      if (this.observer !== undefined) {
+        this.observer.entryRead("stage2-entry", level, atLo, atHi, entryLo, entryHi);
+      }
+      if ((entryLo & (READ | WRITE)) === 0) return WalkFault.notPresent;
+      const isPage = level === 1 || (entryLo & PAGE_SIZE) !== 0;
+      if (this.#isReserved(entryLo, entryHi, level, isPage)) return WalkFault.reserved;
+      granted &= entryLo;
+      if ((need & ~granted) !== 0) {
+        this.rights = rightsOf(granted, 0);
+        return WalkFault.denied;
+      }
+      if (tracksDirty) {
+        const wanted = isPage && (need & WRITE) !== 0 ? ACCESSED | DIRTY : ACCESSED;
+        if ((entryLo & wanted) !== wanted) {
+          entryLo |= wanted;
+          const status = memory.write64(atLo, atHi, entryLo, entryHi);
+          if (status !== MemoryStatus.ok) return WalkFault.update;
+        }
+      }
+      if (isPage) break;
+      level--;
+    }
+    const shift = level === 1 ? 12 : level === 2 ? 21 : 30;
+    const mask = offsetMask(shift);
+    this.lo = (entryLo & ~mask) | (lo & mask);
+    this.hi = entryHi & 0xf_ffff;
+    this.pageShift = shift;
+    this.rights = rightsOf(granted, tracksDirty ? entryLo : entryLo | DIRTY);
+    return WalkFault.none;
+  }
+
+  /** Bits that must be zero: § 9.8. */
+  #isReserved(entryLo: number, entryHi: number, level: number, isPage: boolean): boolean {
+    if ((entryHi & this.#reservedHigh) !== 0) return true;
+    if (!isPage) return (entryLo & SNOOP) !== 0;
+    if ((entryLo & this.#snoopReserved) !== 0) return true;
+    if (level === 1) return false;
+    if (level === 2) return !this.#pageLevel2 || (entryLo & 0x1f_f000) !== 0;
+    return level !== 3 || !this.#pageLevel3 || (entryLo & 0x3fff_f000) !== 0;
+  }
+}
+
+function rightsOf(granted: number, leaf: number): number {
+  return (
+    NO_STAGE1 |
+    ((granted & READ) !== 0 ? Rights.stage2Read : 0) |
+    ((granted & WRITE) !== 0 ? Rights.stage2Write : 0) |
+    ((leaf & DIRTY) !== 0 ? Rights.dirty : 0) |
+    ((leaf & SNOOP) !== 0 ? Rights.snoop : 0)
+  );
+}
