@@ -158,6 +158,17 @@ describe("the rules find what they are for", () => {
     assert.equal(docs.checkDecisions([name]).length, 1);
   });
 
+  test("guarantees that name no test, or one that is gone", () => {
+    const page = (row: string) =>
+      makeSource("docs/guarantees.md", `| promise | held by |\n${row}\n`);
+    const held = makeSource("test/a.test.ts", 'test("it holds", () => {});\n');
+    const check = (row: string) => docs.checkGuarantees([page(row), held]).length;
+    assert.equal(check('| it | [test/a.test.ts](../test/a.test.ts): "it holds" |'), 0);
+    assert.equal(check('| it | [test/a.test.ts](../test/a.test.ts): "it breaks" |'), 1);
+    assert.equal(check('| it | [test/b.test.ts](../test/b.test.ts): "it holds" |'), 1);
+    assert.equal(check("| it | believe me |"), 1);
+  });
+
   test("words and paths that have no place here", () => {
     const lines = [
       "see /work/main/x",

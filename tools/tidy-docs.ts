@@ -86,6 +86,27 @@ export function checkEvidence(sources: readonly SourceFile[], kinds: readonly st
   });
 }
 
+const GUARANTEES = "docs/guarantees.md";
+
+/** Each row of the guarantees names a file and words that stand in it. */
+export function checkGuarantees(sources: readonly SourceFile[]): Problem[] {
+  const page = sources.find((s) => s.path === GUARANTEES);
+  if (page === undefined) return [{ file: GUARANTEES, message: "is missing" }];
+  const texts = new Map(sources.map((s) => [s.path, s.text]));
+  const rows = page.lines.flatMap((text, i) =>
+    text.startsWith("| ") && !text.startsWith("| promise") ? [{ text, line: i + 1 }] : [],
+  );
+  return rows.flatMap(({ text, line }) => {
+    const held = /\]\(\.\.\/([^)]+)\): "([^"]+)" \|$/.exec(text);
+    if (held === null) {
+      const message = 'must end in [file](../file): "words of the test"';
+      return [{ file: GUARANTEES, line, message }];
+    }
+    if (texts.get(held[1] as string)?.includes(held[2] as string)) return [];
+    return [{ file: GUARANTEES, line, message: `"${held[2]}" does not stand in ${held[1]}` }];
+  });
+}
+
 const OUT_OF_PLACE: readonly (readonly [RegExp, string])[] = [
   [
     /(?<![\w.])\/(?:(?:work|root|home)\/\w|tmp\/(?:wt|prompts|deliver))/,

@@ -90,6 +90,11 @@ export const RULES: readonly TidyRule[] = [
     check: docs.checkGlossary,
   },
   {
+    name: "every guarantee names the test that holds it",
+    story: "A promise without a test is a hope.",
+    check: docs.checkGuarantees,
+  },
+  {
     name: "decisions are numbered and complete",
     story: "A decision without its context is repeated, or undone by accident.",
     check: docs.checkDecisions,

@@ -7,6 +7,7 @@
  */
 import { fstatSync, writeSync } from "node:fs";
 import type { Output } from "./output.js";
+import { printable } from "./render/printable.js";
 import { makePaint } from "./render/text.js";
 
 const OUT = 1;
@@ -23,16 +24,17 @@ export function standardOutput(): Output {
     if (text !== "") writeAll(OUT, text);
   };
   process.on("exit", flush);
+  const colour = isTerminal(OUT) && process.env["NO_COLOR"] === undefined;
   return {
-    paint: makePaint(isTerminal(OUT) && process.env["NO_COLOR"] === undefined),
+    paint: makePaint(colour),
     interactive: isTerminal(ERR),
     line: (text = "") => {
-      gathered += `${text}\n`;
+      gathered += `${printable(text, colour)}\n`;
       if (gathered.length > FLUSH_LENGTH) flush();
     },
     note: (text) => {
       flush();
-      writeAll(ERR, `${text}\n`);
+      writeAll(ERR, `${printable(text, false)}\n`);
     },
   };
 }
