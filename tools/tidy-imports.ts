@@ -19,6 +19,7 @@ export const RANKS: readonly string[] = [
   "src/isolation",
   "src/devices",
   "src/platform",
+  "src/machine",
   "src/driver",
   "src/iommufd",
   "src/host",

@@ -2,10 +2,10 @@
 import type { HostFacts, RuleSet } from "../isolation/index.js";
 import { describeFunction, type FunctionDescription } from "../pcie/index.js";
 import { type Bdf, parseBdf, segmentOf } from "../units/index.js";
-import { firmwareTables } from "./firmware-tables.js";
+import { describedUnits, firmwareTables } from "./firmware-tables.js";
 import { layOut } from "./layout.js";
 import { Problems } from "./platform-error.js";
-import type { IommuNode } from "./platform-shape.js";
+import type { IommuNode, UnitNode } from "./platform-shape.js";
 import type { PlatformDescription } from "./read-platform.js";
 
 export interface BuiltPlatform {
@@ -22,6 +22,8 @@ export interface BuiltPlatform {
   readonly mediated: ReadonlyMap<string, MediatedDevice>;
   /** The IOMMU as described; undefined when nothing is said. */
   readonly iommu: IommuNode | undefined;
+  /** What the file says of each unit of the DMAR table; undefined for captured units. */
+  readonly units: readonly (IommuNode | UnitNode | undefined)[];
 }
 
 export interface MediatedDevice {
@@ -66,14 +68,17 @@ function buildFrom(
   problems.throwIfAny();
   const { rules, ...said } = node.host ?? {};
   const known = Object.fromEntries(Object.entries(said).filter(([, v]) => v !== undefined));
+  const tables = replacedTables(node.iommu, functions, captured);
+  const facts = { ...captured?.facts, ...known, ...tables };
   return {
     functions,
-    facts: { ...captured?.facts, ...known, ...replacedTables(node.iommu, functions, captured) },
+    facts,
     rules,
     names: new Map(),
     engines,
     mediated: new Map(),
     iommu: node.iommu,
+    units: (facts.dmar?.units ?? []).map(() => node.iommu),
   };
 }
 
@@ -143,5 +148,6 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
     engines,
     mediated,
     iommu: node.iommu,
+    units: describedUnits(node.iommu, layout.functions).map((unit) => unit.node),
   };
 }

@@ -6,7 +6,7 @@
  * A bridge that is covered covers everything below it. One AMD unit is described: it covers its own
  * segment.
  */
-import type { DeviceScope, HostFacts } from "../isolation/index.js";
+import type { DeviceScope, DmarUnit, HostFacts } from "../isolation/index.js";
 import {
   type Bdf,
   busOf,
@@ -47,8 +47,21 @@ export function firmwareTables(
   }
 }
 
-/** The units that a platform file describes, one where it lists none. */
-export function unitNodes(node: IommuNode): readonly (IommuNode | UnitNode)[] {
+/** A DMAR unit and what the file says of it. */
+export interface DescribedUnit {
+  readonly node: IommuNode | UnitNode;
+  readonly unit: DmarUnit;
+}
+
+/** The VT-d units of a platform file, in the order of its DMAR table; none for other kinds. */
+export function describedUnits(
+  node: IommuNode | undefined,
+  functions: readonly LaidOutFunction[],
+): readonly DescribedUnit[] {
+  return node?.kind === "intel" ? new Tabulator(node, functions).units() : [];
+}
+
+function unitNodes(node: IommuNode): readonly (IommuNode | UnitNode)[] {
   return node.units ?? [node];
 }
 
@@ -81,21 +94,26 @@ class Tabulator {
     }
   }
 
-  dmar(): NonNullable<HostFacts["dmar"]> {
+  /** The DMAR units in the table's order, each with the part of the file that describes it. */
+  units(): readonly DescribedUnit[] {
     let next = 0;
-    const units = unitNodes(this.#node).flatMap(({ covers }) =>
-      this.#segments.flatMap((segment) => {
-        const registerBase = REGISTERS + BigInt(next) * 0x1000n;
+    const base = (): bigint => REGISTERS + BigInt(next++) * 0x1000n;
+    return unitNodes(this.#node).flatMap((node) =>
+      this.#segments.flatMap((segment): DescribedUnit[] => {
+        const { covers } = node;
         if (covers === undefined || covers === "all") {
-          next++;
-          return [{ segment, includeAll: true, registerBase, scopes: [] }];
+          const unit = { segment, includeAll: true, registerBase: base(), scopes: [] };
+          return [{ node, unit }];
         }
         const scopes = this.#named(covers, segment).map((f) => this.#scope(f));
         if (scopes.length === 0) return [];
-        next++;
-        return [{ segment, includeAll: false, registerBase, scopes }];
+        return [{ node, unit: { segment, includeAll: false, registerBase: base(), scopes } }];
       }),
     );
+  }
+
+  dmar(): NonNullable<HostFacts["dmar"]> {
+    const units = this.units().map(({ unit }) => unit);
     const reserved = (this.#node.reserved ?? []).flatMap(({ devices, first, last }) =>
       this.#segments.flatMap((segment) => {
         const scopes = this.#named(devices, segment).map((f) => this.#scope(f));

@@ -8,8 +8,10 @@ export type * from "./plan.js";
 export { PlatformError } from "./platform-error.js";
 export {
   type DeviceNode,
+  type IommuNode,
   PLATFORM_SCHEMA,
   type PlatformNode,
   platformJsonSchema,
+  type UnitNode,
 } from "./platform-shape.js";
 export * from "./read-platform.js";

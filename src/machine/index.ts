@@ -1,0 +1,6 @@
+/** A host that runs: fabric, IOMMU units, memory and devices wired together. */
+export * from "./delivery.js";
+export * from "./machine.js";
+export * from "./machine-unit.js";
+export * from "./slot-map.js";
+export type * from "./trace.js";

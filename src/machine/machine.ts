@@ -1,0 +1,310 @@
+/**
+ * Machine: a host that runs. Devices issue transactions; the machine routes each hop by hop, has an
+ * IOMMU unit translate it, and lets it reach memory, a peer or the processors.
+ *
+ * Invariants: transactions travel by TransactionPath only. Every step is told to the observer in the
+ * order it happens; without an observer nothing is recorded. Fabric and router are snapshots that
+ * follow configuration writes, plugging and unplugging.
+ */
+import {
+  type DevicePort,
+  type DeviceRequest,
+  DmaEngine,
+  type Endpoint,
+  type EngineOptions,
+  type PageRequestMessage,
+  PageResponse,
+} from "../devices/index.js";
+import { type HostFacts, type IommuScope, iommuScope } from "../isolation/index.js";
+import { PhysicalMemory } from "../memory/index.js";
+import type { AccessLength, Fabric, PciFunction, RouteOptions, Router } from "../pcie/index.js";
+import type { BuiltPlatform } from "../platform/index.js";
+import { type Bdf, bdfFromRid, makePasid, makeRid } from "../units/index.js";
+import { wide } from "./access-bytes.js";
+import { MachineUnit, type UnitMaker } from "./machine-unit.js";
+import { chooseMemoryLayout } from "./memory-layout.js";
+import { type Slot, SlotMap } from "./slot-map.js";
+import { changesRouting } from "./topology-registers.js";
+import type { MachineObserver, TraceRecord } from "./trace.js";
+import { type DeliveredInterrupt, type Transaction, TransactionPath } from "./transaction-path.js";
+import { planUnits } from "./unit-plans.js";
+
+export interface MachineOptions {
+  readonly makeUnit: UnitMaker;
+  /** Routing beyond the registers: quirks that vouch for a port, owners of VMD segments. */
+  readonly routeOptions?: ((fabric: Fabric, facts: HostFacts) => RouteOptions) | undefined;
+  readonly memory?: PhysicalMemory | undefined;
+}
+
+export class Machine {
+  readonly facts: HostFacts;
+  readonly names: ReadonlyMap<string, Bdf>;
+  readonly platform: BuiltPlatform;
+  readonly memory: PhysicalMemory;
+  readonly units: readonly MachineUnit[];
+  /** Called for every interrupt that reaches the processors. */
+  onInterrupt: ((interrupt: DeliveredInterrupt) => void) | undefined;
+  readonly #slots: SlotMap;
+  #observer: MachineObserver | undefined;
+  #scope: IommuScope | undefined;
+  #scopeGeneration = -1;
+  readonly #path: TransactionPath;
+
+  constructor(platform: BuiltPlatform, options: MachineOptions) {
+    this.platform = platform;
+    this.facts = platform.facts;
+    this.names = platform.names;
+    const { routeOptions } = options;
+    this.#slots = new SlotMap(
+      platform.functions,
+      (fabric) => routeOptions?.(fabric, platform.facts) ?? {},
+    );
+    this.memory = options.memory ?? new PhysicalMemory(chooseMemoryLayout(this.fabric));
+    this.units = planUnits(platform).map((plan) => {
+      const iommu = options.makeUnit(plan, this.memory, {
+        invalidateDeviceTlb: (request) => {
+          const bdf = bdfFromRid(plan.segment, request.requester);
+          const endpoint = this.#slots.present(bdf)?.endpoint;
+          const pasid = request.pasid === undefined ? undefined : makePasid(request.pasid);
+          endpoint?.invalidateAtc({
+            pasid,
+            pfn: request.frame,
+            pageCount: request.pageCount,
+            global: request.global,
+          });
+          const answered = endpoint !== undefined;
+          const to = makeRid(request.requester);
+          this.#tell({ kind: "device-tlb-invalidation", to, pasid, answered });
+          return answered;
+        },
+        answerPageGroup: ({ requester, pasid, groupIndex, code }) => {
+          const to = bdfFromRid(plan.segment, requester);
+          this.#answerPage(to, pasid, groupIndex, code);
+        },
+        sendInterrupt: (_address, _upper, data) => {
+          this.onInterrupt?.({ from: undefined, remapped: false, interrupt: undefined, data });
+        },
+      });
+      return new MachineUnit(plan, iommu);
+    });
+    this.#path = new TransactionPath({
+      slots: this.#slots,
+      memory: this.memory,
+      unitOf: (fn) => this.#unitOf(fn),
+      observer: () => this.#observer,
+      interrupt: (interrupt) => this.onInterrupt?.(interrupt),
+    });
+    for (const bdf of platform.engines) this.#addEngine(bdf);
+  }
+
+  get fabric(): Fabric {
+    return this.#slots.fabric;
+  }
+
+  get router(): Router {
+    return this.#slots.router;
+  }
+
+  /** Counts topology changes. */
+  get generation(): number {
+    return this.#slots.generation;
+  }
+
+  /** Told of every step while set. */
+  set observer(observer: MachineObserver | undefined) {
+    this.#observer = observer;
+    for (const { iommu, name } of this.units) {
+      iommu.observer =
+        observer === undefined
+          ? undefined
+          : {
+              entryRead: (structure, level, lo, hi, valueLo, valueHi) => {
+                const address = wide(lo, hi);
+                const value = wide(valueLo, valueHi);
+                observer.record({ kind: "entry", unit: name, structure, level, address, value });
+              },
+            };
+    }
+  }
+
+  get observer(): MachineObserver | undefined {
+    return this.#observer;
+  }
+
+  /** Undefined when it is not there (any more). */
+  endpoint(bdf: Bdf): Endpoint | undefined {
+    return this.#slots.present(bdf)?.endpoint;
+  }
+
+  /** The engine of a function; undefined for stubs and absent functions. */
+  engine(bdf: Bdf): DmaEngine | undefined {
+    const endpoint = this.endpoint(bdf);
+    return endpoint instanceof DmaEngine ? endpoint : undefined;
+  }
+
+  isPresent(bdf: Bdf): boolean {
+    return this.#slots.present(bdf) !== undefined;
+  }
+
+  /** The unit that serves requests of a function; undefined outside of every scope. */
+  unitOf(bdf: Bdf): MachineUnit | undefined {
+    const fn = this.fabric.function(bdf);
+    return fn === undefined ? undefined : this.#unitOf(fn);
+  }
+
+  /** Configuration read; all ones when nobody answers (PCIe 6 § 2.3.2). */
+  configRead(bdf: Bdf, offset: number, length: AccessLength): number {
+    const slot = this.#slots.present(bdf);
+    return slot === undefined ? 2 ** (8 * length) - 1 : slot.registers.read(offset, length);
+  }
+
+  /** Configuration write, with all that it sets off. */
+  configWrite(bdf: Bdf, offset: number, length: AccessLength, value: number): void {
+    const slot = this.#slots.present(bdf);
+    if (slot === undefined) return;
+    const before = slot.registers.read(offset, length);
+    const effects = slot.registers.write(offset, length, value);
+    const changed = slot.registers.read(offset, length) !== before || effects.length > 0;
+    const fn = slot.endpoint.fn;
+    if (effects.includes("vf-disable")) this.#showVirtual(bdf, false);
+    if (effects.includes("vf-enable")) this.#showVirtual(bdf, true);
+    slot.endpoint.configWritten(effects);
+    if (effects.includes("function-level-reset")) this.#resetVirtual(bdf);
+    if (effects.includes("secondary-bus-reset")) this.#resetBelow(bdf);
+    if (changed && (effects.length > 0 || changesRouting(fn, offset, length))) this.#slots.stale();
+  }
+
+  /** Takes a function out, with everything below it and its VFs. @returns what left. */
+  unplug(bdf: Bdf): readonly Bdf[] {
+    const gone = this.#withBelow(bdf);
+    for (const each of gone) this.#slots.setPresent(each, false);
+    return gone;
+  }
+
+  /**
+   * Puts back what was unplugged, as software finds it after it has given out addresses again:
+   * everything else is as after power on.
+   */
+  plug(bdfs: readonly Bdf[]): void {
+    for (const bdf of bdfs) {
+      const slot = this.#slots.find(bdf);
+      if (slot === undefined || slot.present) continue;
+      slot.registers.reset("power");
+      const { config } = slot.description;
+      for (let at = 0x04; at < 0x40; at++) slot.registers.poke(at, 1, config.u8(at));
+      slot.endpoint.configWritten(["power-reset"]);
+      this.#slots.setPresent(bdf, true);
+    }
+  }
+
+  /** A function sends one request. */
+  transact(from: Bdf, request: DeviceRequest): Transaction {
+    return this.#path.transact(from, request);
+  }
+
+  #addEngine(bdf: Bdf): void {
+    const slot = this.#slots.find(bdf);
+    if (slot === undefined) return;
+    const { fn, registers } = slot.endpoint;
+    const physical =
+      fn.physfn === undefined ? undefined : this.#slots.find(fn.physfn.bdf)?.registers;
+    const port: DevicePort = {
+      issue: (request) => this.transact(bdf, request).completion,
+      requestPage: (message) => this.#requestPage(bdf, message),
+    };
+    const options: EngineOptions = { registers, physical };
+    slot.endpoint = new DmaEngine(fn, port, options);
+  }
+
+  #requestPage(from: Bdf, message: PageRequestMessage): void {
+    this.#tell({ kind: "page-request", from, message });
+    const fn = this.fabric.function(from);
+    const unit = fn === undefined ? undefined : this.#unitOf(fn);
+    if (fn === undefined || unit === undefined) {
+      this.#answerPage(from, message.pasid, message.group, PageResponse.ResponseFailure);
+      return;
+    }
+    const answer = unit.iommu.pageRequest({
+      requester: fn.rid,
+      pasid: message.pasid,
+      privileged: message.privileged,
+      execute: message.execute,
+      read: message.read,
+      write: message.write,
+      last: message.last,
+      groupIndex: message.group,
+      frame: message.pfn,
+    });
+    if (answer.kind !== "answered" || answer.code === undefined) return;
+    this.#answerPage(from, message.pasid, message.group, answer.code);
+  }
+
+  #answerPage(to: Bdf, pasid: number | undefined, group: number, code: number): void {
+    this.#tell({ kind: "page-answer", to, group, code });
+    const known = code === PageResponse.Success || code === PageResponse.InvalidRequest;
+    this.#slots.present(to)?.endpoint.pageResponse({
+      pasid: pasid === undefined ? undefined : makePasid(pasid),
+      group,
+      code: known ? code : PageResponse.ResponseFailure,
+    });
+  }
+
+  #unitOf(fn: PciFunction): MachineUnit | undefined {
+    if (this.#scope === undefined || this.#scopeGeneration !== this.generation) {
+      this.#scope = iommuScope(this.fabric, this.facts);
+      this.#scopeGeneration = this.generation;
+    }
+    const owner = this.router.model.options.segmentOwner?.(fn.segment);
+    const index = this.#scope.unitOf(owner ?? fn);
+    return index === undefined ? undefined : this.units[index];
+  }
+
+  #withBelow(bdf: Bdf): Bdf[] {
+    const fn = this.fabric.function(bdf);
+    if (fn === undefined) return [];
+    const out: Bdf[] = [];
+    const queue = [fn];
+    const seen = new Set<PciFunction>();
+    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+      if (seen.has(next)) continue;
+      seen.add(next);
+      out.push(next.bdf);
+      queue.push(...(next.secondaryBus?.functions ?? []), ...this.#virtualOf(next));
+    }
+    return out;
+  }
+
+  #virtualOf(pf: PciFunction): PciFunction[] {
+    if (!pf.sriov) return [];
+    return this.fabric.functions.filter((fn) => fn.physfn === pf);
+  }
+
+  #showVirtual(pf: Bdf, present: boolean): void {
+    for (const [bdf, slot] of this.#slots.all()) {
+      if (slot.endpoint.fn.physfn?.bdf === pf) this.#slots.setPresent(bdf, present);
+    }
+  }
+
+  /** A reset of the PF takes its VFs' state with it (PCIe 6 § 9.2.2.3). */
+  #resetVirtual(pf: Bdf): void {
+    for (const [, slot] of this.#slots.all()) {
+      if (slot.endpoint.fn.physfn?.bdf === pf) resetSlot(slot, "function-level");
+    }
+  }
+
+  #resetBelow(bridge: Bdf): void {
+    for (const bdf of this.#withBelow(bridge)) {
+      const slot = this.#slots.find(bdf);
+      if (bdf !== bridge && slot !== undefined) resetSlot(slot, "conventional");
+    }
+  }
+
+  #tell(record: TraceRecord): void {
+    this.#observer?.record(record);
+  }
+}
+
+function resetSlot(slot: Slot, kind: "function-level" | "conventional"): void {
+  slot.registers.reset(kind);
+  slot.endpoint.configWritten(["function-level-reset"]);
+}

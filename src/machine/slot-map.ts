@@ -1,0 +1,99 @@
+/**
+ * Which functions stand in the machine now: descriptions with the present state of their registers.
+ *
+ * The fabric and its router are snapshots. A write that may change routing, an unplugged or a
+ * plugged function makes them stale; they are built anew when they are next asked for.
+ */
+import { type Endpoint, StubEndpoint } from "../devices/index.js";
+import {
+  buildFabric,
+  ConfigRegisters,
+  type Fabric,
+  type FunctionDescription,
+  type PciFunction,
+  type RouteOptions,
+  Router,
+} from "../pcie/index.js";
+import type { Bdf } from "../units/index.js";
+
+export interface Slot {
+  readonly description: FunctionDescription;
+  readonly registers: ConfigRegisters;
+  endpoint: Endpoint;
+  present: boolean;
+}
+
+/** Options of the router that depend on the fabric. */
+export type RouteOptionsOf = (fabric: Fabric) => RouteOptions;
+
+export class SlotMap {
+  readonly #slots = new Map<Bdf, Slot>();
+  readonly #options: RouteOptionsOf;
+  #fabric: Fabric | undefined;
+  #router: Router | undefined;
+  /** Counts topology changes: what was computed from an older fabric is out of date. */
+  generation = 0;
+
+  /** @param descriptions in enumeration order; a function described twice counts once. */
+  constructor(descriptions: readonly FunctionDescription[], options: RouteOptionsOf) {
+    this.#options = options;
+    const fabric = buildFabric({ functions: descriptions });
+    this.#fabric = fabric;
+    for (const fn of fabric.functions) {
+      const registers = ConfigRegisters.of(fn);
+      const endpoint = new StubEndpoint(fn, registers);
+      const description = fn.description;
+      this.#slots.set(fn.bdf, { description, registers, endpoint, present: true });
+    }
+  }
+
+  get fabric(): Fabric {
+    this.#fabric ??= this.#build();
+    return this.#fabric;
+  }
+
+  get router(): Router {
+    const { fabric } = this;
+    this.#router ??= new Router(fabric, { honourCommand: true, ...this.#options(fabric) });
+    return this.#router;
+  }
+
+  /** Undefined for a function that never was there. */
+  find(bdf: Bdf): Slot | undefined {
+    return this.#slots.get(bdf);
+  }
+
+  present(bdf: Bdf): Slot | undefined {
+    const slot = this.#slots.get(bdf);
+    return slot?.present === true ? slot : undefined;
+  }
+
+  all(): Iterable<[Bdf, Slot]> {
+    return this.#slots;
+  }
+
+  function(bdf: Bdf): PciFunction | undefined {
+    return this.fabric.function(bdf);
+  }
+
+  setPresent(bdf: Bdf, present: boolean): void {
+    const slot = this.#slots.get(bdf);
+    if (slot === undefined || slot.present === present) return;
+    slot.present = present;
+    this.stale();
+  }
+
+  stale(): void {
+    this.#fabric = undefined;
+    this.#router = undefined;
+    this.generation++;
+  }
+
+  #build(): Fabric {
+    const functions: FunctionDescription[] = [];
+    for (const { description, registers, present } of this.#slots.values()) {
+      if (present) functions.push({ ...description, config: registers.snapshot() });
+    }
+    return buildFabric({ functions });
+  }
+}
