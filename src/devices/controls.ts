@@ -12,6 +12,7 @@ import {
   type PciFunction,
 } from "../pcie/index.js";
 
+/** The switches of one function, read anew each time. */
 export class Controls {
   readonly #fn: PciFunction;
   readonly #own: ConfigRegisters;

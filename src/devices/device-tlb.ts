@@ -18,6 +18,7 @@ export interface TlbEntry {
 
 export const DEVICE_TLB_ENTRIES = 256;
 
+/** One device TLB; see the head of this file. */
 export class DeviceTlb {
   readonly #entries = new Map<string, TlbEntry>();
   /** Sizes ever seen since the TLB was last empty. */

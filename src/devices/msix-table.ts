@@ -12,6 +12,7 @@ export interface InterruptMessage {
   readonly data: number;
 }
 
+/** Table and pending bits of one function. */
 export class MsixTable {
   readonly vectors: number;
   readonly #view: DataView;

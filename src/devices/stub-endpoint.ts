@@ -11,6 +11,7 @@ import type { Endpoint } from "./endpoint.js";
 export const STUB_PAGES = 256;
 const PAGE = 4096;
 
+/** A function that only stands there. */
 export class StubEndpoint implements Endpoint {
   readonly fn: PciFunction;
   readonly registers: ConfigRegisters;

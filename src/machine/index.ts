@@ -2,5 +2,6 @@
 export * from "./delivery.js";
 export * from "./machine.js";
 export * from "./machine-unit.js";
+export * from "./make-unit.js";
 export * from "./slot-map.js";
 export type * from "./trace.js";

@@ -27,6 +27,8 @@ export interface UnitPlan {
   readonly node: IommuNode | UnitNode | undefined;
   readonly requesterMatching: boolean;
   readonly interruptRemapping: boolean;
+  /** Capability registers that a capture shows. */
+  readonly captured: { readonly cap: bigint | undefined; readonly ecap: bigint | undefined };
 }
 
 /** Builds the hardware of a unit. */

@@ -2,9 +2,9 @@
  * Machine: a host that runs. Devices issue transactions; the machine routes each hop by hop, has an
  * IOMMU unit translate it, and lets it reach memory, a peer or the processors.
  *
- * Invariants: transactions travel by TransactionPath only. Every step is told to the observer in the
- * order it happens; without an observer nothing is recorded. Fabric and router are snapshots that
- * follow configuration writes, plugging and unplugging.
+ * Invariants: transactions travel by TransactionPath only. Every step is told to the observer in
+ * the order it happens; without an observer nothing is recorded. Fabric and router are snapshots
+ * that follow configuration writes, plugging and unplugging.
  */
 import {
   type DevicePort,
@@ -22,6 +22,7 @@ import type { BuiltPlatform } from "../platform/index.js";
 import { type Bdf, bdfFromRid, makePasid, makeRid } from "../units/index.js";
 import { wide } from "./access-bytes.js";
 import { MachineUnit, type UnitMaker } from "./machine-unit.js";
+import { makeUnit } from "./make-unit.js";
 import { chooseMemoryLayout } from "./memory-layout.js";
 import { type Slot, SlotMap } from "./slot-map.js";
 import { changesRouting } from "./topology-registers.js";
@@ -30,13 +31,16 @@ import { type DeliveredInterrupt, type Transaction, TransactionPath } from "./tr
 import { planUnits } from "./unit-plans.js";
 
 export interface MachineOptions {
-  readonly makeUnit: UnitMaker;
+  /** Default: VT-d hardware, see make-unit.ts. */
+  readonly makeUnit?: UnitMaker | undefined;
   /** Routing beyond the registers: quirks that vouch for a port, owners of VMD segments. */
   readonly routeOptions?: ((fabric: Fabric, facts: HostFacts) => RouteOptions) | undefined;
   readonly memory?: PhysicalMemory | undefined;
 }
 
+/** One host; see the head of this file. */
 export class Machine {
+  /** As the platform says, with the capability registers that the units have. */
   readonly facts: HostFacts;
   readonly names: ReadonlyMap<string, Bdf>;
   readonly platform: BuiltPlatform;
@@ -50,9 +54,8 @@ export class Machine {
   #scopeGeneration = -1;
   readonly #path: TransactionPath;
 
-  constructor(platform: BuiltPlatform, options: MachineOptions) {
+  constructor(platform: BuiltPlatform, options: MachineOptions = {}) {
     this.platform = platform;
-    this.facts = platform.facts;
     this.names = platform.names;
     const { routeOptions } = options;
     this.#slots = new SlotMap(
@@ -60,8 +63,9 @@ export class Machine {
       (fabric) => routeOptions?.(fabric, platform.facts) ?? {},
     );
     this.memory = options.memory ?? new PhysicalMemory(chooseMemoryLayout(this.fabric));
+    const maker = options.makeUnit ?? makeUnit;
     this.units = planUnits(platform).map((plan) => {
-      const iommu = options.makeUnit(plan, this.memory, {
+      const iommu = maker(plan, this.memory, {
         invalidateDeviceTlb: (request) => {
           const bdf = bdfFromRid(plan.segment, request.requester);
           const endpoint = this.#slots.present(bdf)?.endpoint;
@@ -87,6 +91,7 @@ export class Machine {
       });
       return new MachineUnit(plan, iommu);
     });
+    this.facts = withRegisters(platform.facts, this.units);
     this.#path = new TransactionPath({
       slots: this.#slots,
       memory: this.memory,
@@ -307,4 +312,20 @@ export class Machine {
 function resetSlot(slot: Slot, kind: "function-level" | "conventional"): void {
   slot.registers.reset(kind);
   slot.endpoint.configWritten(["function-level-reset"]);
+}
+
+/** Offsets of the capability registers; VT-d 5.0 § 11.4. */
+const CAPABILITY = 0x08;
+const EXTENDED_CAPABILITY = 0x10;
+
+function withRegisters(facts: HostFacts, units: readonly MachineUnit[]): HostFacts {
+  const { dmar } = facts;
+  if (dmar === undefined || units.length === 0) return facts;
+  const filled = dmar.units.map((unit, i) => {
+    const iommu = units[i]?.iommu;
+    if (iommu?.kind !== "vtd") return unit;
+    const cap = iommu.readRegister64(CAPABILITY);
+    return { ...unit, cap, ecap: iommu.readRegister64(EXTENDED_CAPABILITY) };
+  });
+  return { ...facts, dmar: { ...dmar, units: filled } };
 }

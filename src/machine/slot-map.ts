@@ -26,6 +26,7 @@ export interface Slot {
 /** Options of the router that depend on the fabric. */
 export type RouteOptionsOf = (fabric: Fabric) => RouteOptions;
 
+/** The functions of one machine, present and absent. */
 export class SlotMap {
   readonly #slots = new Map<Bdf, Slot>();
   readonly #options: RouteOptionsOf;

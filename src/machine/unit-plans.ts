@@ -19,6 +19,7 @@ export function planUnits(platform: BuiltPlatform): readonly UnitPlan[] {
     node: platform.units[i],
     requesterMatching: facts.requesterMatching !== false,
     interruptRemapping: facts.dmar?.interruptRemapping !== false,
+    captured: { cap: unit.cap, ecap: unit.ecap },
   }));
 }
 

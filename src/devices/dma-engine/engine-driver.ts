@@ -77,6 +77,7 @@ export function startCommand(bar: BarAccess, command: EngineCommand): EngineOutc
   return readOutcome(bar);
 }
 
+/** What the registers say now. */
 export function readOutcome(bar: BarAccess): EngineOutcome {
   return {
     busy: (read32(bar, Register.Status) & Status.Busy) !== 0,
@@ -87,6 +88,7 @@ export function readOutcome(bar: BarAccess): EngineOutcome {
   };
 }
 
+/** Bytes of the local memory; `offset` and `length` stay inside its 16 KiB. */
 export function readLocal(bar: BarAccess, offset: number, length: number): Uint8Array {
   const out = new Uint8Array(length);
   forPages(offset, length, (at, first, bytes) => {
@@ -95,6 +97,7 @@ export function readLocal(bar: BarAccess, offset: number, length: number): Uint8
   return out;
 }
 
+/** Writes bytes of the local memory, inside its 16 KiB. */
 export function writeLocal(bar: BarAccess, offset: number, data: Uint8Array): void {
   forPages(offset, data.length, (at, first, bytes) => {
     bar.write(Region.LocalMemory + at, data.subarray(first, first + bytes));

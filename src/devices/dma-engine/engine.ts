@@ -39,6 +39,7 @@ export interface EngineOptions {
   readonly physical?: ConfigRegisters | undefined;
 }
 
+/** The engine behind one function. */
 export class DmaEngine implements Endpoint {
   readonly fn: PciFunction;
   readonly registers: ConfigRegisters;

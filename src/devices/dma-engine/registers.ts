@@ -110,6 +110,7 @@ export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
 const ERROR_NAMES = Object.keys(ErrorCode) as (keyof typeof ErrorCode)[];
 
+/** The name of an error code; undefined for a number that is none. */
 export function errorName(code: number): keyof typeof ErrorCode | undefined {
   return ERROR_NAMES[code];
 }
