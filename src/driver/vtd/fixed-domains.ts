@@ -1,6 +1,11 @@
 /** Domains without a table that a user fills: blocked, and the kernel's own. */
-import { buildWords, VTD_CONTEXT_ENTRY, VTD_PASID_ENTRY } from "../../formats/index.js";
-import { VtdPasidTranslation, VtdTranslationType } from "../../formats/index.js";
+import {
+  buildWords,
+  VTD_CONTEXT_ENTRY,
+  VTD_PASID_ENTRY,
+  VtdPasidTranslation,
+  VtdTranslationType,
+} from "../../formats/index.js";
 import type { BlockedDomain } from "../driver-port.js";
 import type { DomainTag, VtdDomain } from "./attachment.js";
 import type { VtdUnit } from "./unit.js";

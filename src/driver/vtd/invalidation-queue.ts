@@ -17,8 +17,6 @@ const GSTS_QUEUE = 1 << 26;
 const FSTS_QUEUE_ERROR = 1 << 4;
 const FSTS_COMPLETION_ERROR = 1 << 5;
 const FSTS_TIMEOUT = 1 << 6;
-/** A device that does not answer is waited for again this often. */
-const ATTEMPTS = 4;
 /** Everything, as an order of pages. */
 export const ALL_PAGES = 52;
 
@@ -159,33 +157,34 @@ export class InvalidationQueue {
    */
   submit(): void {
     if (this.#pending === 0) return;
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (this.#wait()) return;
-    }
-    throw new Error(`${this.#iommu.name}: invalidations do not complete`);
-  }
-
-  #wait(): boolean {
     this.#serial = (this.#serial + 1) >>> 0;
-    const memory = this.#frames.memory;
+    const { memory } = this.#frames;
     const address = addressLow(this.#status, 0);
     this.#write(D.wait | (1 << 5), this.#serial, address, addressHigh(this.#status));
     this.#pending = 0;
     this.#iommu.writeRegister64(VtdRegister.queueTail, BigInt(this.#tail * this.#stride));
-    const done = memory.words[memory.frameWord(this.#status)] === this.#serial;
-    if (done) return true;
+    for (let i = 0; i < CAPACITY; i++) {
+      if (memory.words[memory.frameWord(this.#status)] === this.#serial) return;
+      if (!this.#resume()) break;
+    }
+    throw new Error(`${this.#iommu.name}: invalidations do not complete`);
+  }
+
+  /**
+   * A device did not answer: the unit stops behind its descriptor and goes on once the status is
+   * cleared (§ 6.5.2.10). @returns false when that is not why it stopped.
+   */
+  #resume(): boolean {
     const status = this.#iommu.readRegister32(VtdRegister.faultStatus);
     if ((status & FSTS_QUEUE_ERROR) !== 0) {
       const code = this.#iommu.readRegister64(VtdRegister.queueError) & 0xfn;
       throw new Error(`${this.#iommu.name}: descriptor refused, code ${code}`);
     }
-    const cleared = status & (FSTS_TIMEOUT | FSTS_COMPLETION_ERROR);
-    if (cleared !== 0) {
-      this.timeouts++;
-      // The unit goes on with the queue once the bits are cleared (§ 6.5.2.10).
-      this.#iommu.writeRegister32(VtdRegister.faultStatus, cleared);
-    }
-    return memory.words[memory.frameWord(this.#status)] === this.#serial;
+    const stopped = status & (FSTS_TIMEOUT | FSTS_COMPLETION_ERROR);
+    if (stopped === 0) return false;
+    this.timeouts++;
+    this.#iommu.writeRegister32(VtdRegister.faultStatus, stopped);
+    return true;
   }
 
   #push(w0: number, w1: number, w2: number, w3: number): void {

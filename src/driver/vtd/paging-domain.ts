@@ -6,8 +6,14 @@
  * table frames back.
  */
 import { UapiError } from "../../abi/index.js";
-import { buildWords, VTD_CONTEXT_ENTRY, VTD_PASID_ENTRY } from "../../formats/index.js";
-import { VtdPasidTranslation, VtdStage1Mode, VtdTranslationType } from "../../formats/index.js";
+import {
+  buildWords,
+  VTD_CONTEXT_ENTRY,
+  VTD_PASID_ENTRY,
+  VtdPasidTranslation,
+  VtdStage1Mode,
+  VtdTranslationType,
+} from "../../formats/index.js";
 import type { Span } from "../../units/index.js";
 import type { DirtyOps, PagingDomain, Prot } from "../driver-port.js";
 import { RadixTable } from "../radix.js";

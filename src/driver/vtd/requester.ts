@@ -224,4 +224,3 @@ function writeRow(frames: TableFrames, pfn: number, offset: number, words: Uint3
     memory.words[at + i] = words[i] as number;
   }
 }
-

@@ -1,6 +1,10 @@
 /** What a VT-d unit says it can do, and what the driver uses of it: VT-d 5.0 § 11.4.2-11.4.3. */
-import { type BitField, getField } from "../../formats/index.js";
-import { VTD_CAPABILITY as CAP, VTD_EXTENDED_CAPABILITY as ECAP } from "../../formats/index.js";
+import {
+  type BitField,
+  VTD_CAPABILITY as CAP,
+  VTD_EXTENDED_CAPABILITY as ECAP,
+  getField,
+} from "../../formats/index.js";
 import type { LargestLeaf } from "./page-formats.js";
 
 export interface UnitCapabilities {

@@ -26,8 +26,8 @@ import type {
 } from "../driver-port.js";
 import { TableFrames } from "../table-frames.js";
 import type { VtdDomain } from "./attachment.js";
-import { VtdCapabilityReader } from "./device-capabilities.js";
 import type { VtdDevice } from "./device.js";
+import { VtdCapabilityReader } from "./device-capabilities.js";
 import { PassThroughDomain, VtdBlockedDomain } from "./fixed-domains.js";
 import { VtdNestedDomain } from "./nested-domain.js";
 import { VtdPagingDomain } from "./paging-domain.js";

@@ -1,0 +1,62 @@
+/** A DriverHost whose facts about devices come from an analysis of the fabric. */
+
+import type { Iommu } from "../iommu/index.js";
+import type { Analysis, DeviceReport, ReservedKind } from "../isolation/index.js";
+import type { AllocationPort, PhysicalMemory } from "../memory/index.js";
+import type { ConfigRegisters } from "../pcie/index.js";
+import type { Bdf } from "../units/index.js";
+import type { DriverHost, PathVerdict } from "./driver-host.js";
+import type { ReservedSpan } from "./driver-port.js";
+
+export interface AnalysedParts {
+  readonly analysis: Analysis;
+  readonly memory: PhysicalMemory;
+  readonly allocations?: AllocationPort | undefined;
+  readonly units: readonly Iommu[];
+  unitOf(device: Bdf): Iommu | undefined;
+  registersOf(device: Bdf): ConfigRegisters | undefined;
+}
+
+const NO_VERDICT: PathVerdict = { ok: false, because: [] };
+
+/** What is not known counts as not allowed. */
+export function analysedHost(parts: AnalysedParts): DriverHost {
+  const { analysis } = parts;
+  return {
+    memory: parts.memory,
+    allocations: parts.allocations,
+    units: parts.units,
+    unitOf: (device) => parts.unitOf(device),
+    registersOf: (device) => parts.registersOf(device),
+    functionOf: (device) => analysis.fabric.function(device),
+    requesterIdsOf: (device) => (analysis.requesterIds(device)?.ids ?? []).map((id) => id.rid),
+    reservedOf: (device) => reservedSpans(analysis.deviceReport(device)),
+    pasidPath: (device) => pasidVerdict(analysis.deviceReport(device)),
+    atsPath: (device) => {
+      const ats = analysis.deviceReport(device)?.ats;
+      return ats === undefined ? NO_VERDICT : { ok: ats.ok === true, because: ats.because };
+    },
+  };
+}
+
+function pasidVerdict(report: DeviceReport | undefined): PathVerdict {
+  if (report === undefined) return NO_VERDICT;
+  const { ok, because } = report.pasid;
+  // What the unit can do the driver reads from its registers.
+  const others = because.filter((e) => !e.kind.startsWith("iommu-"));
+  const onlyAcs =
+    ok === false && others.length > 0 && others.every((e) => e.kind === "path-acs-off");
+  return { ok: ok === true, onlyAcs, because };
+}
+
+function reservedSpans(report: DeviceReport | undefined): ReservedSpan[] {
+  return (report?.reserved.regions ?? []).map(({ span, kind, relaxable }) => ({
+    span,
+    kind: spanKind(kind, relaxable),
+  }));
+}
+
+function spanKind(kind: ReservedKind, relaxable: boolean): ReservedSpan["kind"] {
+  if (kind === "exclusion") return "reserved";
+  return relaxable ? "direct-relaxable" : "direct";
+}
