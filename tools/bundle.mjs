@@ -3,7 +3,15 @@
  * that `ioasis` reads few files at start. Does nothing when no compiled file is newer than the
  * bundle. Why a bundle, with the measurements: docs/decisions/0005.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -49,14 +57,32 @@ const nodeModules = {
   },
 };
 
+/** The licence texts of the packages whose files went into the bundle. */
+function licences(inputs) {
+  const folders = new Set(
+    inputs.flatMap((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []),
+  );
+  const texts = [...folders].sort().map((folder) => {
+    const path = join(ROOT, folder);
+    const { name, version, license } = JSON.parse(readFileSync(join(path, "package.json"), "utf8"));
+    const file = readdirSync(path).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? "" : readFileSync(join(path, file), "utf8");
+    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+  });
+  const line = "-".repeat(80);
+  return `The files in this folder contain these packages:\n\n${texts.join(`\n${line}\n\n`)}`;
+}
+
 async function bundle() {
   const { build } = await import("esbuild");
   rmSync(INTO, { recursive: true, force: true });
   mkdirSync(INTO, { recursive: true });
-  await build({
+  const { metafile } = await build({
+    metafile: true,
     entryPoints: [join(FROM, "cli", "main.js")],
     outdir: INTO,
     bundle: true,
+    absWorkingDir: ROOT,
     splitting: true,
     format: "esm",
     platform: "node",
@@ -66,7 +92,7 @@ async function bundle() {
     minifyWhitespace: true,
     plugins: [nodeModules],
     chunkNames: "chunk-[hash]",
-    legalComments: "linked",
+    legalComments: "none",
     logLevel: "warning",
     banner: {
       js:
@@ -74,6 +100,7 @@ async function bundle() {
         "const __node=__cr(import.meta.url);const require=__node;",
     },
   });
+  writeFileSync(join(INTO, "THIRD-PARTY.txt"), licences(Object.keys(metafile.inputs)));
   writeFileSync(STAMP, "");
 }
 

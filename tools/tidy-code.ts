@@ -25,7 +25,7 @@ export function checkIoSuffix(sources: readonly SourceFile[]): Problem[] {
 const BANNED: readonly (readonly [RegExp, string])[] = [
   [/(?<![.\w$])(?:process|Buffer|console|require)\s*[.([]/g, "is Node's: hand the value in"],
   [
-    /(?<![.\w$])(?:setTimeout|setInterval|setImmediate|queueMicrotask|performance|fetch)\s*[.(]/g,
+    /(?<![.\w$])(?:setTimeout|setInterval|setImmediate|queueMicrotask|performance)\s*[.(]/g,
     "is I/O or time",
   ],
   [/\bDate\.now\s*\(|\bnew Date\s*\(\s*\)/g, "reads a clock: the core has none, hand the time in"],
