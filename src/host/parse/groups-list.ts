@@ -19,6 +19,13 @@ export function groupsFrom(pairs: Iterable<readonly [number, Bdf]>): RecordedGro
     .map(([id, set]) => ({ id, devices: [...set].sort((a, b) => a - b) }));
 }
 
+const GROUP_PROPERTY = /^\s*IOMMU group: \d{1,9}$/;
+
+/** The line has the form in which `lspci -vv` names a function's group; some lists use it too. */
+export function isGroupProperty(line: string): boolean {
+  return GROUP_PROPERTY.test(line);
+}
+
 /** One object for all: it has no bytes and cannot change. */
 const NOTHING_KNOWN = new ConfigSpace(new Uint8Array(0), 0, new Uint8Array(512));
 

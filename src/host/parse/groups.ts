@@ -10,9 +10,9 @@
  */
 import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
 import type { CapturedFunction, CapturePart, Note } from "../capture.js";
-import { groupsFrom, unknownFunction } from "./groups-list.js";
+import { groupsFrom, isGroupProperty, unknownFunction } from "./groups-list.js";
 import { type LspciOptions, parseLspci } from "./lspci/parse.js";
-import { joinWrapped, TextLines } from "./text.js";
+import { isShellPrompt, joinWrapped, TextLines } from "./text.js";
 
 const B = "((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\\.[0-7])";
 /** Some scripts print ids and a reset mark before the address. */
@@ -25,12 +25,15 @@ const INLINE = new RegExp(
 );
 const HEADER = new RegExp(`${PREFIX}(?:IOMMU[ _-]?)?Group[:\\s#]+(\\d{1,6})(?:\\s*:)?$`, "i");
 const MEMBER = new RegExp(`^[\\s*|│├└─\\-]+${IDS}${B}(?=[\\s,;]|$)(.*)$`, "i");
+const FLAT_MEMBER = new RegExp(`^${IDS}${B}(?=[\\s,;]|$)(.*)$`, "i");
 const TABLE_ID_FIRST = new RegExp(`^\\s*(\\d{1,6})[\\s,;]+${B}(?=[\\s,;]|$)(.*)$`, "i");
 const TABLE_BDF_FIRST = new RegExp(`^\\s*${B}[\\s,;]+(\\d{1,6})\\s*$`, "i");
 const SYSFS_PATH = new RegExp(`iommu_groups/(\\d{1,6})/devices/${B}(?=$|\\s)`, "i");
 const SYSFS_HEADER = /iommu_groups\/(\d{1,6})\/devices\/?:\s*$/;
 const SYSFS_LINK = new RegExp(`${B}/iommu_group -> \\S*iommu_groups/(\\d{1,6})\\s*$`, "i");
 const LISTED = new RegExp(`(?:^|\\s)${B}(?: -> \\S+)?\\s*$`, "i");
+
+const REGISTERS = /^\s*(?:Control|Flags): /;
 
 /** Bounded blanks: the sniff must stay linear on any text. */
 const SNIFF =
@@ -89,7 +92,9 @@ const NAMES_SOMETHING = /group|[0-9a-f]:[01][0-9a-f]\.[0-7]/i;
 function startsEntry(line: string): boolean {
   return (
     (NAMES_SOMETHING.test(line) && (HEADER.test(line) || MEMBER.test(line) || INLINE.test(line))) ||
-    /^(?:\S+:|\/|[dl-][rwx-]{9}\b|[dl-][rwx-]{9}[. ])/.test(line)
+    /^(?:\S+:|\/|[dl-][rwx-]{9}\b|[dl-][rwx-]{9}[. ])/.test(line) ||
+    REGISTERS.test(line) ||
+    isShellPrompt(line)
   );
 }
 
@@ -103,6 +108,12 @@ class ListReader {
   #openId: number | undefined;
   #sysfsId: number | undefined;
   #openUntilBlank = false;
+  /** The open group's heading has the form of lspci's own lines. */
+  #likeProperty = false;
+  /** Devices stand at the line start: the list lost its indentation. Undefined before the first. */
+  #flat: boolean | undefined;
+  /** Between the registers of an lspci listing. */
+  #inRegisters = false;
   #afterBlank = true;
   readonly #shownLines: string[] = [];
   readonly #shownNumbers: number[] = [];
@@ -125,11 +136,14 @@ class ListReader {
   }
 
   #entryLine(line: string, index: number): boolean {
+    if (this.#isRegisters(line)) return false;
     const header = HEADER.exec(line) ?? SYSFS_HEADER.exec(line);
     if (header !== null) {
       this.#endBlock();
       this.#openId = Number(header[1]);
       this.#sysfsId = line.includes("iommu_groups") ? this.#openId : undefined;
+      this.#likeProperty = isGroupProperty(line);
+      this.#flat = undefined;
       return true;
     }
     const path = SYSFS_PATH.exec(line);
@@ -154,10 +168,36 @@ class ListReader {
       if (listed !== null) return this.#add(String(this.#sysfsId), listed[1], index);
       return /^total \d+/.test(line.trim());
     }
-    const member = this.#openId === undefined ? null : MEMBER.exec(line);
-    if (member !== null) return this.#addShown(String(this.#openId), member.slice(1), index);
-    // Text that a mailer broke off a device's line.
-    return this.#openId !== undefined && !this.#afterBlank;
+    return this.#openId !== undefined && this.#memberLine(this.#openId, line, index);
+  }
+
+  #memberLine(id: number, line: string, index: number): boolean {
+    const member = MEMBER.exec(line);
+    if (member !== null) {
+      this.#flat ??= false;
+      return this.#addShown(String(id), member.slice(1), index);
+    }
+    if (this.#afterBlank) return false;
+    const flat = this.#flat === false || this.#openUntilBlank ? null : FLAT_MEMBER.exec(line);
+    if (flat !== null) {
+      this.#flat = true;
+      return this.#addShown(String(id), flat.slice(1), index);
+    }
+    // Text that a mailer broke off a device's line, which it joined where it was sure; in a flat
+    // list it may as well be a shell prompt with a listing below.
+    if (this.#flat === true) this.#endBlock();
+    return true;
+  }
+
+  /**
+   * The group of one function among its registers is lspci's to read: what follows it are no
+   * members.
+   */
+  #isRegisters(line: string): boolean {
+    if (REGISTERS.test(line)) this.#inRegisters = true;
+    if (!this.#inRegisters || !isGroupProperty(line)) return false;
+    this.#inRegisters = false;
+    return this.#openId === undefined || !this.#likeProperty;
   }
 
   #addShown(

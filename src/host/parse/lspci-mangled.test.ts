@@ -48,6 +48,8 @@ function wrap(text: string, columns: number, flowed: boolean): string {
   return out.join("\n");
 }
 
+const flat = (text: string): string => text.replace(/^[ \t]+/gm, "");
+
 const escapeHtml = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
@@ -96,6 +98,15 @@ const MANGLED: Readonly<Record<string, (text: string) => string | Uint8Array>> =
   "no-break blanks": (text) =>
     text.replaceAll("        ", "\u00a0\u00a0\u00a0\u00a0\u00a0\u00a0\u00a0\u00a0"),
   "after a shell prompt": (text) => `root@host:~# lspci -vvv\n${text}root@host:~# exit\n`,
+  "indentation lost": (text) => flat(text),
+  "first tab lost": (text) => text.replace(/^\t/gm, ""),
+  "indentation lost, blank line after each": (text) => flat(text).replaceAll("\n", "\n\n"),
+  "indentation lost, then wrapped": (text) => wrap(flat(text), 76, false),
+  "wrapped, then indentation lost": (text) => flat(wrap(text, 72, false)),
+  "wrapped and flowed, then indentation lost": (text) => flat(wrap(text, 76, true)),
+  "indentation lost, quoted in mail": (text) => `Hi,\n\n${flat(text).replace(/^/gm, "> ")}\n\nBye`,
+  "warnings in between": (text) =>
+    text.replace(/^(?=\tCapabilities)/gm, "pcilib: sysfs_read_vpd: read failed: No such device\n"),
   "listing first": (text) =>
     `${text.match(/^[0-9a-f]{2}:[0-9a-f.:]+ .*$/gm)?.join("\n")}\n\n${text}`,
 };

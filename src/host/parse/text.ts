@@ -211,15 +211,16 @@ const ZERO_WIDTH = /[\u200b\u200c\ufeff]/g;
 
 /**
  * Whether `lines[index]` continues the line before it: that line ended in a blank (format=flowed),
- * or was so long that the first word of this one did not fit into 66 or more columns.
+ * or was so long that the first word of this one did not fit into 66 or more columns. `lost` are
+ * columns of indentation that the lines may have had when they were broken.
  */
-export function continuesPrevious(text: TextLines, index: number): boolean {
+export function continuesPrevious(text: TextLines, index: number, lost = 0): boolean {
   const width = text.widths[index - 1];
   const line = text.lines[index];
   if (width === undefined || line === undefined || line === "") return false;
   if (width < 0) return true;
   const word = /^\s*(\S+)/.exec(line)?.[1] ?? "";
-  return width <= 100 && width + 1 + word.length >= 66;
+  return width <= 100 && width + lost + 1 + word.length >= 66;
 }
 
 /**
@@ -252,6 +253,13 @@ export function joinWrapped(text: TextLines, starts: (line: string) => boolean):
     widths,
     new Set([...text.repairs, "wrapped-lines"]),
   );
+}
+
+const PROMPT = /^[\w@.~:/[\] -]{0,60}[#$] \S/;
+
+/** A command typed after a shell's prompt: what comes next is something else. */
+export function isShellPrompt(line: string): boolean {
+  return PROMPT.test(line);
 }
 
 const KERNEL_STAMP = String.raw`\[ {0,8}\d{1,9}\.\d{1,9}\]`;

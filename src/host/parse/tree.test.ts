@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sharedFiles, skipWithoutShared } from "../../../test/support/shared.js";
 import { formatBdf, hex } from "../../units/index.js";
 import { linesOf } from "./text.js";
 import { isTreeLine, parseTree } from "./tree.js";
@@ -68,4 +69,24 @@ test("text that is no tree gives no part", () => {
   assert.equal(parseTree(linesOf("+- bullet\n- item\n| table |", "f")), undefined);
   assert.equal(isTreeLine("+-02.0  device"), true);
   assert.equal(isTreeLine("00:02.0 VGA compatible controller: x"), false);
+});
+
+test("a tree without indentation says less, and nothing else", {
+  skip: skipWithoutShared(),
+}, () => {
+  const trees = [
+    ...sharedFiles("groundtruth", "lspci-t.txt"),
+    ...sharedFiles("hosts", "lspci-tree.txt"),
+    ...sharedFiles("hosts", "lspci-t.txt"),
+    ...sharedFiles("hosts", "lspci-tv-vvv.txt"),
+  ];
+  assert.ok(trees.length > 80);
+  for (const { sample, text } of trees) {
+    const whole = new Set(factsOf(text));
+    for (const lost of [/^[ \t]+/gm, /^ {1,4}/gm]) {
+      const rest = factsOf(text.replace(lost, ""));
+      assert.ok(rest.length > 0, sample);
+      for (const fact of rest) assert.ok(whole.has(fact), `${sample}: ${fact}`);
+    }
+  }
 });

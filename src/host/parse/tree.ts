@@ -9,7 +9,7 @@
  * A line's first `+` or `\` says by its column to which bus the line belongs; each `+` inside a
  * line opens the list of the bus before it. With several root buses the first column holds them.
  * Old versions leave out the segment. An excerpt may begin anywhere: lines whose column was not
- * opened before are left out.
+ * opened before are left out, and so are the branches of a tree that lost its indentation.
  *
  * A bus that no bridge of the capture leads to is drawn like a root bus; so are the extra buses of
  * VFs.
@@ -63,6 +63,8 @@ class TreeReader {
   readonly #facts = new Map<number, TreeFact>();
   /** Column of a list's branches → the bus it lists. */
   readonly #lists = new Map<number, Parent>();
+  /** Column of the first root bus: branches stand further right, unless indentation was lost. */
+  #rootColumn = -1;
 
   facts(): TreeFact[] {
     return [...this.#facts.values()];
@@ -74,11 +76,14 @@ class TreeReader {
     let at = 0;
     while (line.charCodeAt(at) === 0x20 || line.charCodeAt(at) === 0x7c) at++;
     const first = line[at];
+    const shown = line.length - line.trimStart().length;
     if (first === "-") {
+      this.#rootColumn = shown;
       this.#lists.clear();
       this.#chain(line, at, "top");
       return;
     }
+    if (shown <= this.#rootColumn) this.#lists.clear();
     const column = at;
     for (const open of [...this.#lists.keys()]) if (open > column) this.#lists.delete(open);
     const rest = line.slice(at + 2);

@@ -57,6 +57,18 @@ export class FunctionBlock {
     return this.properties.size > 0 || this.capabilities.length > 0 || this.denied;
   }
 
+  /** Shows registers, decoded or as bytes: more than a listing with drivers. */
+  get showsRegisters(): boolean {
+    const { properties, capabilities, hexIndex } = this;
+    const decoded = properties.has("Control") || properties.has("Flags");
+    return decoded || capabilities.length > 0 || hexIndex >= 0;
+  }
+
+  /** The last line added was of a capability. */
+  get inCapabilities(): boolean {
+    return this.#inCapabilities;
+  }
+
   /** Takes a trimmed property or register line. */
   add(line: string, index: number): void {
     this.last = index;
