@@ -5,10 +5,10 @@
  * name, hex rows, and fragments that a mailer broke off. Anything else at the line start ends the
  * block: prose, a shell prompt, the next part of a mail.
  *
- * "Flat" is a block whose first property stands at the line start: its text lost its indentation,
- * as forums, ticket systems and chat programs do to it, all of it or the first tab. Everything up to
- * the next blank line belongs to such a block. Where every line is followed by a blank one, two
- * blank lines count as one.
+ * "Flat" is a block whose first property stands at the line start: forums, ticket systems and chat
+ * programs took the indentation away, all of it or the first tab. Everything up to the next blank
+ * line belongs to such a block. Where every line is followed by a blank one, that one means
+ * nothing.
  *
  * A header line in a list of groups (`IOMMU Group n:`, devices below) is no lspci output unless
  * registers follow it.
