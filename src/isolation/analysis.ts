@@ -254,7 +254,7 @@ function quirkAnswer(
  * ACS bits in effect where registers do not say: a quirk vouches for the function, or the capture
  * names its ACS capability without bits and the kernel's default has set them.
  */
-function effectiveAcs(fn: PciFunction, judge: AcsJudge) {
+export function effectiveAcs(fn: PciFunction, judge: AcsJudge) {
   const verdict = judge.verdict(fn);
   const vouched = verdict.because.some(
     (e) => e.kind === "quirk-isolates" || (e.kind === "acs-bits-on" && e.detail === "default"),

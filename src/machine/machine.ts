@@ -15,9 +15,24 @@ import {
   type PageRequestMessage,
   PageResponse,
 } from "../devices/index.js";
-import { type HostFacts, type IommuScope, iommuScope } from "../isolation/index.js";
+import {
+  analyse,
+  effectiveAcs,
+  type HostFacts,
+  type IommuScope,
+  iommuScope,
+  vmdDomains,
+} from "../isolation/index.js";
 import { PhysicalMemory } from "../memory/index.js";
-import type { AccessLength, Fabric, PciFunction, RouteOptions, Router } from "../pcie/index.js";
+import type {
+  AccessLength,
+  ConfigEffect,
+  ConfigRegisters,
+  Fabric,
+  PciFunction,
+  RouteOptions,
+  Router,
+} from "../pcie/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
 import { type Bdf, bdfFromRid, makePasid, makeRid } from "../units/index.js";
 import { wide } from "./access-bytes.js";
@@ -33,7 +48,7 @@ import { planUnits } from "./unit-plans.js";
 export interface MachineOptions {
   /** Default: VT-d hardware, see make-unit.ts. */
   readonly makeUnit?: UnitMaker | undefined;
-  /** Routing beyond the registers: quirks that vouch for a port, owners of VMD segments. */
+  /** Routing beyond the registers; default {@link hardwareRouting}. */
   readonly routeOptions?: ((fabric: Fabric, facts: HostFacts) => RouteOptions) | undefined;
   readonly memory?: PhysicalMemory | undefined;
 }
@@ -57,10 +72,11 @@ export class Machine {
   constructor(platform: BuiltPlatform, options: MachineOptions = {}) {
     this.platform = platform;
     this.names = platform.names;
-    const { routeOptions } = options;
+    const routeOptions = options.routeOptions ?? hardwareRouting;
     this.#slots = new SlotMap(
       platform.functions,
-      (fabric) => routeOptions?.(fabric, platform.facts) ?? {},
+      (fabric) => routeOptions(fabric, platform.facts),
+      (...write) => this.#written(...write),
     );
     this.memory = options.memory ?? new PhysicalMemory(chooseMemoryLayout(this.fabric));
     const maker = options.makeUnit ?? makeUnit;
@@ -163,20 +179,14 @@ export class Machine {
     return slot === undefined ? 2 ** (8 * length) - 1 : slot.registers.read(offset, length);
   }
 
-  /** Configuration write, with all that it sets off. */
+  /** Configuration write, with all that it sets off; dropped when nobody is there. */
   configWrite(bdf: Bdf, offset: number, length: AccessLength, value: number): void {
-    const slot = this.#slots.present(bdf);
-    if (slot === undefined) return;
-    const before = slot.registers.read(offset, length);
-    const effects = slot.registers.write(offset, length, value);
-    const changed = slot.registers.read(offset, length) !== before || effects.length > 0;
-    const fn = slot.endpoint.fn;
-    if (effects.includes("vf-disable")) this.#showVirtual(bdf, false);
-    if (effects.includes("vf-enable")) this.#showVirtual(bdf, true);
-    slot.endpoint.configWritten(effects);
-    if (effects.includes("function-level-reset")) this.#resetVirtual(bdf);
-    if (effects.includes("secondary-bus-reset")) this.#resetBelow(bdf);
-    if (changed && (effects.length > 0 || changesRouting(fn, offset, length))) this.#slots.stale();
+    this.#slots.present(bdf)?.registers.write(offset, length, value);
+  }
+
+  /** Configuration registers; undefined when the function is not there. */
+  registers(bdf: Bdf): ConfigRegisters | undefined {
+    return this.#slots.present(bdf)?.registers;
   }
 
   /** Takes a function out, with everything below it and its VFs. @returns what left. */
@@ -205,6 +215,24 @@ export class Machine {
   /** A function sends one request. */
   transact(from: Bdf, request: DeviceRequest): Transaction {
     return this.#path.transact(from, request);
+  }
+
+  #written(
+    bdf: Bdf,
+    effects: readonly ConfigEffect[],
+    changed: boolean,
+    offset: number,
+    length: AccessLength,
+  ): void {
+    const slot = this.#slots.find(bdf);
+    if (slot === undefined) return;
+    if (effects.includes("vf-disable")) this.#showVirtual(bdf, false);
+    if (effects.includes("vf-enable")) this.#showVirtual(bdf, true);
+    slot.endpoint.configWritten(effects);
+    if (effects.includes("function-level-reset")) this.#resetVirtual(bdf);
+    if (effects.includes("secondary-bus-reset")) this.#resetBelow(bdf);
+    const { fn } = slot.endpoint;
+    if (effects.length > 0 || (changed && changesRouting(fn, offset, length))) this.#slots.stale();
   }
 
   #addEngine(bdf: Bdf): void {
@@ -312,6 +340,20 @@ export class Machine {
 function resetSlot(slot: Slot, kind: "function-level" | "conventional"): void {
   slot.registers.reset(kind);
   slot.endpoint.configWritten(["function-level-reset"]);
+}
+
+/**
+ * What the registers do not show: ports that isolate although they say nothing of it (quirks), and
+ * VMD functions that send for a whole segment. What hardware does has no kernel version: the newest
+ * rules know most of it.
+ */
+export function hardwareRouting(fabric: Fabric, facts: HostFacts): RouteOptions {
+  const { judge } = analyse(fabric, facts).linuxUnder("linux-7.2");
+  const owners = vmdDomains(fabric, "linux-7.2");
+  return {
+    effectiveAcs: (fn) => effectiveAcs(fn, judge),
+    segmentOwner: (segment) => owners.get(segment)?.vmd,
+  };
 }
 
 /** Offsets of the capability registers; VT-d 5.0 § 11.4. */

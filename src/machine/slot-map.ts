@@ -6,7 +6,9 @@
  */
 import { type Endpoint, StubEndpoint } from "../devices/index.js";
 import {
+  type AccessLength,
   buildFabric,
+  type ConfigEffect,
   ConfigRegisters,
   type Fabric,
   type FunctionDescription,
@@ -23,6 +25,35 @@ export interface Slot {
   present: boolean;
 }
 
+/** Told of every write to a function's registers, after it happened. */
+export type WrittenTo = (
+  bdf: Bdf,
+  effects: readonly ConfigEffect[],
+  changed: boolean,
+  offset: number,
+  length: AccessLength,
+) => void;
+
+/** Registers that tell their machine of every write, whoever makes it. */
+class WatchedRegisters extends ConfigRegisters {
+  readonly #bdf: Bdf;
+  readonly #written: WrittenTo;
+
+  constructor(fn: PciFunction, written: WrittenTo) {
+    const { bars, vfBars } = fn.description;
+    super(fn.config, { bars, vfBars, virtual: fn.isVirtual });
+    this.#bdf = fn.bdf;
+    this.#written = written;
+  }
+
+  override write(offset: number, length: AccessLength, value: number): readonly ConfigEffect[] {
+    const before = this.read(offset, length);
+    const effects = super.write(offset, length, value);
+    this.#written(this.#bdf, effects, this.read(offset, length) !== before, offset, length);
+    return effects;
+  }
+}
+
 /** Options of the router that depend on the fabric. */
 export type RouteOptionsOf = (fabric: Fabric) => RouteOptions;
 
@@ -36,12 +67,16 @@ export class SlotMap {
   generation = 0;
 
   /** @param descriptions in enumeration order; a function described twice counts once. */
-  constructor(descriptions: readonly FunctionDescription[], options: RouteOptionsOf) {
+  constructor(
+    descriptions: readonly FunctionDescription[],
+    options: RouteOptionsOf,
+    written: WrittenTo,
+  ) {
     this.#options = options;
     const fabric = buildFabric({ functions: descriptions });
     this.#fabric = fabric;
     for (const fn of fabric.functions) {
-      const registers = ConfigRegisters.of(fn);
+      const registers = new WatchedRegisters(fn, written);
       const endpoint = new StubEndpoint(fn, registers);
       const description = fn.description;
       this.#slots.set(fn.bdf, { description, registers, endpoint, present: true });
