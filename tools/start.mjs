@@ -3,16 +3,11 @@
  * groups of the captured machine that ships with the project (or of SOURCE), why two of its devices
  * belong together, and last what the host you are sitting at is.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT, run, setup, stop } from "./setup.mjs";
 
 const SHIPPED = join("examples", "captured-machine");
-/**
- * Two cards in different slots of a switch without ACS: the kernel separates them, the switch does
- * not.
- */
-const PAIR = ["0000:03:00.0", "0000:04:00.0"];
 
 function say(text) {
   console.log(`\n${text}`);
@@ -23,6 +18,16 @@ function ioasis(...args) {
   return run(process.execPath, [join(ROOT, "bin", "ioasis.js"), ...args]);
 }
 
+/**
+ * Two cards in different slots of a switch without ACS: the kernel separates them, the switch does
+ * not. The file `pair` beside the capture names them.
+ */
+function shippedPair() {
+  return readFileSync(join(ROOT, SHIPPED, "pair"), "utf8")
+    .trim()
+    .split(/\s+/);
+}
+
 function main([source, ...pair]) {
   setup();
   const from = source ?? SHIPPED;
@@ -31,9 +36,11 @@ function main([source, ...pair]) {
     say("A captured machine: Debian's kernel in QEMU, stored with the groups that kernel made.");
   }
   let status = ioasis("groups", "--from", from);
-  const [a, b] = source === undefined ? PAIR : pair;
-  if (a !== undefined)
-    status ||= ioasis("explain", ...(b === undefined ? [a] : [a, b]), "--from", from);
+  const [a, b] = source === undefined ? shippedPair() : pair;
+  if (a !== undefined) {
+    const devices = b === undefined ? [a] : [a, b];
+    status ||= ioasis("explain", ...devices, "--from", from);
+  }
   say("And this host:");
   ioasis("groups");
   process.exitCode = status;
