@@ -1,6 +1,6 @@
 /**
- * What may go to a terminal. Names, paths and file names come from captures that strangers made, and
- * a terminal acts on control sequences; so nothing but line ends, tabs and colour gets through.
+ * What may go to a terminal. Names, paths and file names come from captures that strangers made,
+ * and a terminal acts on control sequences; so nothing but line ends, tabs and colour gets through.
  *
  * C0 and C1 controls (ISO 6429), DEL, and the Unicode characters that reorder text (UAX #9 § 2)
  * become U+FFFD. Colours (SGR, ISO 6429 § 8.3.117) stay where colour is on: they harm nobody.
