@@ -90,6 +90,11 @@ export const EVIDENCE_KINDS = {
   "external-facing": "leads outside the case",
   untrusted: "is reached through an external-facing port",
   "peers-isolated": "nothing on the way lets it meet the other device without the IOMMU",
+  "alone-in-slot": "is the only function of its slot, so there is nothing beside it to merge with",
+  "different-slots":
+    "is in another slot than the other device; side by side, Linux merges only within a slot",
+  "virtual-function-apart":
+    "is a virtual function, which Linux never merges with the functions of its slot",
   "linux-does-not-ask":
     "lets requests through to a port in another slot, which the Linux rules never ask about",
 } as const;

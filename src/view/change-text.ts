@@ -12,9 +12,9 @@ const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
     "setting for it. The ACS override patch makes Linux ignore the fact, it does not stop the " +
     "traffic.",
   "acs-bits-off": (e, call) =>
-    `Switching ${bitList(e.bits)} on at ${call(e.at)}: remove disable_acs_redir or config_acs ` +
-    "for it from the " +
-    `kernel command line, or (6.12 and later) pci=config_acs=xx111x1@${formatBdf(e.at)}.`,
+    `Switching ${bitList(e.bits)} on at ${call(e.at)}: take it out of disable_acs_redir and ` +
+    "config_acs where the kernel command line has them; else " +
+    `pci=config_acs=xx111x1@${formatBdf(e.at)} (6.12 and later).`,
   "acs-unknown": () =>
     "A capture made as root shows it: sudo lspci -vvvnnxxxx, or sudo ioasis capture.",
   "not-pci-express": () => "Nothing can separate conventional PCI devices of one bus or slot.",
@@ -25,6 +25,8 @@ const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
     "Functions of one device are separated only by ACS in the device, or by a quirk in the kernel.",
   "all-behind-bridge": () => "Moving one of the devices to a slot that is not behind this bridge.",
   "alias-bridge": () => "Moving one of the devices to a slot that is not behind this bridge.",
+  "alias-quirk": () => "Only another device: this one sends so, whatever software does.",
+  "alias-firmware": () => "Firmware decides what its table says: a firmware update or setting.",
   "alias-vmd": () => "Switching volume management (VMD, RST) off in the firmware setup.",
   "switch-routes-peer": (e, call) =>
     "Moving one of the devices to a slot that is not below this switch, or a switch whose " +
@@ -36,8 +38,11 @@ const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
     "port settles it.",
   "path-acs-off": (e, call) =>
     `Switching ${bitList(e.bits)} on at ${call(e.at)}, or a slot whose path has them.`,
-  "iommu-inactive": () =>
-    "Switching the IOMMU on: VT-d or AMD-Vi in the firmware setup, and intel_iommu=on for Intel.",
+  "iommu-inactive": (e) =>
+    e.detail?.includes("=") === true
+      ? `Removing ${e.detail} from the kernel command line.`
+      : "Switching the IOMMU on: VT-d or AMD-Vi in the firmware setup, and intel_iommu=on for " +
+        "Intel.",
   "outside-iommu-scope": () =>
     "Firmware decides which devices an IOMMU covers: a firmware update or setting.",
   "scope-unknown": () =>

@@ -32,6 +32,18 @@ test("bits that differ are told apart", () => {
   assert.match(told[0] ?? "", /01:00\.0 and 0000:03:00\.0 have ACS, but P2P Request Redirect/);
 });
 
+test("devices that different rules vouch for are told apart", () => {
+  const vouched = (bus: number, quirk: string): Evidence => ({
+    kind: "quirk-isolates",
+    at: makeBdf(0, bus, 0, 0),
+    quirk,
+    cite: "Linux",
+  });
+  const told = condensedSentences([vouched(1, "a"), vouched(2, "b"), vouched(3, "a")], call);
+  assert.equal(told.length, 2);
+  assert.match(told[0] ?? "", /01:00\.0 and 0000:03:00\.0 are known .* \(kernel rule a\)\.$/);
+});
+
 test("a plural sentence exists in good form for each kind that has one", () => {
   const kinds: EvidenceKind[] = [
     "path-not-isolated",
@@ -41,6 +53,10 @@ test("a plural sentence exists in good form for each kind that has one", () => {
     "acs-not-needed",
     "acs-unknown",
     "not-pci-express",
+    "alone-in-slot",
+    "virtual-function-apart",
+    "quirk-isolates",
+    "quirk-not-tested",
   ];
   for (const kind of kinds) {
     const two = [1, 2].map((bus): Evidence => ({ kind, at: makeBdf(0, bus, 0, 0), cite: "x" }));

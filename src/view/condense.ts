@@ -3,7 +3,7 @@
  * sentence at the place of the first. What is left out of the text is still in the JSON.
  */
 import type { Evidence, EvidenceKind } from "../isolation/index.js";
-import { bitList, type CallDevice, capital, evidenceText } from "./evidence-text.js";
+import { bitList, type CallDevice, capital, evidenceText, quirkSince } from "./evidence-text.js";
 
 type Plural = (devices: string, first: Evidence) => string;
 
@@ -22,6 +22,17 @@ const PLURAL: Partial<Record<EvidenceKind, Plural>> = {
     `${devices} have ACS, but ${bitList(e.bits)} ${(e.bits?.length ?? 0) > 1 ? "are" : "is"} off.`,
   "acs-not-needed": (devices) =>
     `${devices} are single-function devices: they need no ACS of their own.`,
+  "alone-in-slot": (devices) =>
+    `${devices} are each the only function of their slot: there is nothing beside them to merge ` +
+    "with.",
+  "virtual-function-apart": (devices) =>
+    `Linux never merges ${devices} with the functions of their slots: a virtual function never ` +
+    "counts as one of several.",
+  "quirk-isolates": (devices, e) =>
+    `${devices} are known to isolate although their registers do not say so${quirkSince(e)}.`,
+  "quirk-not-tested": (devices) =>
+    `${devices} may be devices that the kernel treats specially; the capture does not identify ` +
+    "them (no numeric ids), so that was not tested.",
   "acs-unknown": (devices) => `The capture does not show the ACS capability of ${devices}.`,
   "not-pci-express": (devices) =>
     `${devices} are conventional PCI: without PCI Express there is no ACS, ATS or PASID.`,
@@ -31,7 +42,10 @@ const PLURAL: Partial<Record<EvidenceKind, Plural>> = {
 export function condensedSentences(evidence: readonly Evidence[], call: CallDevice): string[] {
   const groups = new Map<string, Evidence[]>();
   for (const e of evidence) {
-    const key = PLURAL[e.kind] === undefined ? evidenceText(e, call) : `${e.kind} ${e.bits ?? ""}`;
+    const key =
+      PLURAL[e.kind] === undefined
+        ? evidenceText(e, call)
+        : `${e.kind} ${e.bits ?? ""} ${e.quirk ?? ""} ${e.detail ?? ""}`;
     const list = groups.get(key);
     if (list === undefined) groups.set(key, [e]);
     else if (!list.some((other) => other.at === e.at)) list.push(e);

@@ -25,7 +25,7 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "egress-control-allows": (e, call) =>
     `${call(e.at)} has egress control, which lets its requests through to ${peer(e, call)}.`,
   "prefix-blocked": (e, call) =>
-    `${call(e.at)} blocks end-end TLP prefixes, which is where a PASID travels.`,
+    `${call(e.at)} blocks end-end TLP prefixes, in which a PASID travels.`,
   "acs-bits-on": (e, call) =>
     e.bits === undefined || e.bits.length === 0
       ? `${call(e.at)} has ACS with every bit that isolation needs on or built in.`
@@ -38,9 +38,9 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "bridge-never-isolates": (e, call) =>
     `${call(e.at)} leads to or from conventional PCI (or collects events): it is never isolated.`,
   "quirk-isolates": (e, call) =>
-    `${call(e.at)} is known to isolate although its registers do not say so${quirk(e)}.`,
+    `${call(e.at)} is known to isolate although its registers do not say so${quirkSince(e)}.`,
   "quirk-denies": (e, call) =>
-    `${call(e.at)} does not count as isolated whatever its registers say${quirk(e)}.`,
+    `${call(e.at)} does not count as isolated whatever its registers say${quirkSince(e)}.`,
   "quirk-not-tested": (e, call) =>
     `${call(e.at)} may be a device that the kernel treats specially${quirk(e)}; ` +
     "the capture does not identify it (no numeric ids), so that was not tested.",
@@ -55,10 +55,9 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "alias-bridge": (e, call) =>
     `Requests from below ${call(e.at)} carry the bridge's requester ID${ridOf(e)}, not their own.`,
   "alias-quirk": (e, call) =>
-    `${call(e.at)} is known to send with another requester ID as well${ridOf(e)}${quirk(e)}.`,
+    `${call(e.at)} is known to send with ${otherId(e)} as well as its own${quirk(e)}.`,
   "alias-firmware": (e, call) =>
-    `The firmware's IOMMU table says that ${call(e.at)} sends with another requester ` +
-    `ID${ridOf(e)}.`,
+    `The firmware's IOMMU table says that ${call(e.at)} sends with ${otherId(e)}.`,
   "alias-phantom": (e, call) =>
     `${call(e.at)} may use unclaimed function numbers of its device${ridOf(e)} (phantom ` +
     "functions).",
@@ -97,9 +96,10 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "capability-unknown": (e, call) =>
     `The capture does not show whether ${call(e.at)} has the ${capability(e)}.`,
   "prefix-not-supported": (e, call) =>
-    `${call(e.at)} does not pass end-end TLP prefixes, which is where a PASID travels.`,
+    `${call(e.at)} does not support end-end TLP prefixes, in which a PASID travels.`,
   "prefix-support-unknown": (e, call) =>
-    `The capture does not show whether ${call(e.at)} passes end-end TLP prefixes.`,
+    `The capture does not show whether ${call(e.at)} supports end-end TLP prefixes, in ` +
+    "which a PASID travels.",
   "prefix-not-needed": (e, call) => `${call(e.at)} carries PASIDs without TLP prefixes${quirk(e)}.`,
   "path-acs-off": (e, call) =>
     `${call(e.at)} lacks ${bitList(e.bits)}: a request with a PASID could be routed to a peer ` +
@@ -150,6 +150,14 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
     "when a user takes it.",
   "peers-isolated": (e, call) =>
     `Nothing on the way lets ${call(e.at)} meet ${peer(e, call)} before the IOMMU.`,
+  "alone-in-slot": (e, call) =>
+    `${call(e.at)} is the only function of its slot: there is nothing beside it to merge with.`,
+  "different-slots": (e, call) =>
+    `${call(e.at)} and ${peer(e, call)} are in different slots: side by side, Linux merges only ` +
+    "functions of one slot.",
+  "virtual-function-apart": (e, call) =>
+    `Linux never merges ${call(e.at)} with the functions of its slot: a virtual function never ` +
+    "counts as one of several.",
   "linux-does-not-ask": (e, call) =>
     `${call(e.at)} and ${peer(e, call)} are in different slots: Linux merges a port only with ` +
     "functions of its " +
@@ -192,12 +200,22 @@ function quirk(e: Evidence): string {
   return e.quirk === undefined ? "" : ` (kernel rule ${e.quirk})`;
 }
 
+/** The rule, and since which release kernels have it when the captured kernel is older. */
+export function quirkSince(e: Evidence): string {
+  if (e.quirk === undefined || e.detail === undefined) return quirk(e);
+  return ` (kernel rule ${e.quirk}, which kernels have ${e.detail}; the captured one is older)`;
+}
+
 function detail(e: Evidence): string {
   return e.detail === undefined ? "" : ` (${e.detail})`;
 }
 
 function ridOf(e: Evidence): string {
   return e.rid === undefined ? "" : ` ${formatRid(e.rid)}`;
+}
+
+function otherId(e: Evidence): string {
+  return e.rid === undefined ? "another requester ID" : `requester ID ${formatRid(e.rid)}`;
 }
 
 function withDevice(e: Evidence, call: CallDevice, joiner = " and"): string {

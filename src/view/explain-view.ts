@@ -7,6 +7,7 @@ import {
   type Analysis,
   distinctEvidence,
   type Evidence,
+  type EvidenceKind,
   type Join,
   joinPath,
   type Partition,
@@ -82,6 +83,29 @@ export function explainPayload(explanation: Explanation): ExplainPayload {
 /** Evidence as sentences, in order, without repeats. */
 export function sentences(analysis: Analysis, evidence: readonly Evidence[]): string[] {
   return condensedSentences(evidence, (bdf) => callDevice(analysis.fabric, bdf));
+}
+
+/**
+ * Facts that join two functions in hardware, whatever the rules make of them. Where the rules keep
+ * the two apart such a fact is no reason for it but a reservation.
+ */
+const RESERVATIONS: ReadonlySet<EvidenceKind> = new Set([
+  "switch-routes-peer",
+  "function-routes-peer",
+  "root-complex-routes-peer",
+  "bus-is-shared",
+]);
+
+/** `because` of a separation: what keeps the two apart, and what may join them all the same. */
+export function reasonsAndReservations({ same, because }: Explanation): {
+  readonly reasons: readonly Evidence[];
+  readonly reservations: readonly Evidence[];
+} {
+  if (same) return { reasons: because, reservations: [] };
+  return {
+    reasons: because.filter((e) => !RESERVATIONS.has(e.kind)),
+    reservations: because.filter((e) => RESERVATIONS.has(e.kind)),
+  };
 }
 
 /** What would change it, without repeats. Advice that differs only in the device is given once. */

@@ -21,7 +21,7 @@ export function drawDeviceTable(
       formatBdf(report.device),
       String(report.group ?? "-"),
       String(report.isolationGroup ?? "-"),
-      report.mustShare.value ? `with ${report.mustShare.with.length}` : "own",
+      spaceOf(report),
       mark(report.pasid),
       mark(report.ats),
       mark(report.pri),
@@ -52,6 +52,11 @@ export function drawDeviceTable(
     ),
   );
   drawCautions(out, input);
+}
+
+function spaceOf({ mustShare, group }: DeviceReport): string {
+  if (mustShare.value) return `with ${mustShare.with.length}`;
+  return group === undefined ? "none" : "own";
 }
 
 export function mark(verdict: Eligibility): string {
@@ -93,11 +98,12 @@ export function drawDevice(out: Output, input: AnalysisInput, report: DeviceRepo
 
 function drawSharing(out: Output, input: AnalysisInput, report: DeviceReport): void {
   const { value, with: others, because } = report.mustShare;
-  field(
-    out,
-    "address space",
-    value ? `must be shared with ${others.map(formatBdf).join(", ")}` : "may be its own",
-  );
+  const text = value
+    ? `must be shared with ${others.map(formatBdf).join(", ")}`
+    : report.group === undefined
+      ? "none: no IOMMU translates its requests"
+      : "may be its own";
+  field(out, "address space", text);
   reasons(out, input, because);
 }
 

@@ -10,6 +10,7 @@ import {
   membersOf,
   placeOf,
   proveJoin,
+  reasonsAndReservations,
   sentences,
 } from "../../view/index.js";
 import type { AnalysisInput } from "../analysis-input.js";
@@ -21,12 +22,14 @@ const MEMBERS_SHOWN = 12;
 
 export function drawExplanation(out: Output, input: AnalysisInput, explanation: Explanation): void {
   drawHeading(out, input);
-  const { a, b, because, enlargedBy } = explanation;
+  const { a, b, enlargedBy } = explanation;
   drawSubject(out, input, a);
   if (b !== undefined) drawSubject(out, input, b);
   out.line();
   drawVerdict(out, input, explanation);
-  drawList(out, `Why${reasonTitle(explanation)}`, sentences(input.analysis, because));
+  const { reasons, reservations } = reasonsAndReservations(explanation);
+  drawList(out, `Why${reasonTitle(input, explanation)}`, sentences(input.analysis, reasons));
+  drawList(out, "What may join them all the same", sentences(input.analysis, reservations));
   if (input.analysis.rules !== "device-centric" && enlargedBy.length > 0) {
     drawList(
       out,
@@ -38,9 +41,15 @@ export function drawExplanation(out: Output, input: AnalysisInput, explanation: 
   drawChanges(out, input, explanation);
 }
 
-function reasonTitle({ same, b }: Explanation): string {
-  if (b === undefined) return same ? " it has company" : " it is alone";
-  return same ? " they share a group" : " they are in different groups";
+function reasonTitle(input: AnalysisInput, { same, a, b }: Explanation): string {
+  const isGrouped = (bdf: Bdf): boolean => input.analysis.partition.groupOf.has(bdf);
+  if (b === undefined) {
+    if (same) return " it has company";
+    return isGrouped(a) ? " it is alone" : " it has no group";
+  }
+  if (same) return " they share a group";
+  if (isGrouped(a) && isGrouped(b)) return " they are in different groups";
+  return isGrouped(a) || isGrouped(b) ? " one of them has no group" : " they have no group";
 }
 
 function drawSubject(out: Output, input: AnalysisInput, device: Bdf): void {
@@ -63,9 +72,7 @@ function drawVerdict(out: Output, input: AnalysisInput, explanation: Explanation
   } else if (same) {
     out.line(`${analysis.rules}: ${out.paint.yellow("one group")} (${group}).`);
   } else {
-    const other = analysis.partition.groupOf.get(b);
-    const ids = group === undefined || other === undefined ? "" : ` (${group} and ${other})`;
-    out.line(`${analysis.rules}: ${out.paint.green(`different groups${ids}`)}.`);
+    out.line(`${analysis.rules}: ${separateVerdict(out, analysis.partition.groupOf, a, b)}.`);
   }
   if (analysis.rules !== "device-centric" && enlargedBy.length > 0) {
     const text =
@@ -78,6 +85,16 @@ function drawVerdict(out: Output, input: AnalysisInput, explanation: Explanation
   }
   const must = mustShare(input, explanation);
   if (must !== undefined) out.line(wrap(must, 2));
+}
+
+function separateVerdict(out: Output, groupOf: ReadonlyMap<Bdf, number>, a: Bdf, b: Bdf): string {
+  const [one, other] = [groupOf.get(a), groupOf.get(b)];
+  if (one !== undefined && other !== undefined) {
+    return out.paint.green(`different groups (${one} and ${other})`);
+  }
+  if (one === undefined && other === undefined) return out.paint.yellow("both in no group");
+  const [outside, id] = one === undefined ? [a, other] : [b, one];
+  return out.paint.yellow(`${formatBdf(outside)} is in no group, the other in group ${id}`);
 }
 
 function drawMembers(out: Output, input: AnalysisInput, a: Bdf, same: boolean): void {
@@ -102,8 +119,12 @@ function drawMembers(out: Output, input: AnalysisInput, a: Bdf, same: boolean): 
 
 /** Alias sets decide address spaces; groups do not. */
 function mustShare(input: AnalysisInput, { a, b }: Explanation): string | undefined {
-  const share = input.analysis.deviceReport(a)?.mustShare;
+  const { analysis } = input;
+  const share = analysis.deviceReport(a)?.mustShare;
   if (share === undefined) return undefined;
+  // Without an IOMMU in front there is no address space to share or to have.
+  const named = b === undefined ? [a] : [a, b];
+  if (named.some((bdf) => !analysis.partition.groupOf.has(bdf))) return undefined;
   if (b !== undefined && share.with.includes(b)) {
     return "They must use the same address space: the IOMMU cannot tell their requests apart.";
   }

@@ -16,7 +16,7 @@ import type { Output } from "../output.js";
 import { drawCautions, drawHeading } from "./heading.js";
 import { fit, labelled, MAX_COLUMNS, wrap } from "./text.js";
 
-const REASONS_PER_GROUP = 2;
+const REASONS_PER_GROUP = 3;
 
 export function drawGroups(out: Output, input: AnalysisInput, agreement: Agreement | null): void {
   drawHeading(out, input);
@@ -74,7 +74,7 @@ function groupReasons(input: AnalysisInput, partition: Partition): Map<number, s
 function drawUngrouped(out: Output, input: AnalysisInput): void {
   const { ungrouped } = input.analysis.partition;
   if (ungrouped.length === 0) return;
-  out.line();
+  if (input.analysis.partition.groups.length > 0) out.line();
   out.line(out.paint.bold("In no group"));
   const byReason = new Map<string, Bdf[]>();
   for (const { device, because } of ungrouped) {
@@ -113,7 +113,7 @@ function drawEnlargements(out: Output, input: AnalysisInput): void {
   out.line(
     out.paint.yellow(
       linux
-        ? `! Separate groups, yet NOT isolated: the hardware ${may} between these without the IOMMU`
+        ? `! Separate groups, yet NOT isolated: the hardware ${may} between these, past the IOMMU`
         : `! Larger than Linux's groups: the hardware ${may} between the members`,
     ),
   );

@@ -21,7 +21,7 @@ export function drawMatrix(
 ): void {
   drawHeading(out, input);
   const devices = [...only].sort((a, b) => a - b).map(formatBdf);
-  for (const name of devices) out.line(`${name}  ${nameOf(input, name)}`);
+  for (const name of devices) out.line(`${name}  ${fit(nameOf(input, name), 84)}`);
   out.line();
   const how = new Map(payload.pairs.map((p) => [`${p.from}>${p.to}`, p]));
   const perRow = Math.max(1, Math.floor((MAX_COLUMNS - 14) / 14));
