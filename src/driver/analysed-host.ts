@@ -3,37 +3,41 @@
 import type { Iommu } from "../iommu/index.js";
 import type { Analysis, DeviceReport, ReservedKind } from "../isolation/index.js";
 import type { AllocationPort, PhysicalMemory } from "../memory/index.js";
-import type { ConfigRegisters } from "../pcie/index.js";
+import type { AccessLength } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
 import type { DriverHost, PathVerdict } from "./driver-host.js";
 import type { ReservedSpan } from "./driver-port.js";
 
 export interface AnalysedParts {
-  readonly analysis: Analysis;
+  /** Of the fabric as it is now; asked for anew each time. */
+  readonly analysis: () => Analysis;
   readonly memory: PhysicalMemory;
   readonly allocations?: AllocationPort | undefined;
   readonly units: readonly Iommu[];
   unitOf(device: Bdf): Iommu | undefined;
-  registersOf(device: Bdf): ConfigRegisters | undefined;
+  configRead(device: Bdf, offset: number, length: AccessLength): number;
+  configWrite(device: Bdf, offset: number, length: AccessLength, value: number): void;
 }
 
 const NO_VERDICT: PathVerdict = { ok: false, because: [] };
 
 /** What is not known counts as not allowed. */
 export function analysedHost(parts: AnalysedParts): DriverHost {
-  const { analysis } = parts;
   return {
     memory: parts.memory,
     allocations: parts.allocations,
     units: parts.units,
     unitOf: (device) => parts.unitOf(device),
-    registersOf: (device) => parts.registersOf(device),
-    functionOf: (device) => analysis.fabric.function(device),
-    requesterIdsOf: (device) => (analysis.requesterIds(device)?.ids ?? []).map((id) => id.rid),
-    reservedOf: (device) => reservedSpans(analysis.deviceReport(device)),
-    pasidPath: (device) => pasidVerdict(analysis.deviceReport(device)),
+    configRead: (device, offset, length) => parts.configRead(device, offset, length),
+    configWrite: (device, offset, length, value) =>
+      parts.configWrite(device, offset, length, value),
+    functionOf: (device) => parts.analysis().fabric.function(device),
+    requesterIdsOf: (device) =>
+      (parts.analysis().requesterIds(device)?.ids ?? []).map((id) => id.rid),
+    reservedOf: (device) => reservedSpans(parts.analysis().deviceReport(device)),
+    pasidPath: (device) => pasidVerdict(parts.analysis().deviceReport(device)),
     atsPath: (device) => {
-      const ats = analysis.deviceReport(device)?.ats;
+      const ats = parts.analysis().deviceReport(device)?.ats;
       return ats === undefined ? NO_VERDICT : { ok: ats.ok === true, because: ats.because };
     },
   };

@@ -5,7 +5,8 @@
  * PASID may only change while ATS is off, page requests need ATS. A VF has an ATS capability of its
  * own and shares the other two with its PF, which must have them on.
  */
-import type { ConfigRegisters, PciFunction } from "../pcie/index.js";
+import type { AccessLength, PciFunction } from "../pcie/index.js";
+import type { DriverHost } from "./driver-host.js";
 
 const ATS_ENABLE = 0x8000;
 const PRI_ENABLE = 1;
@@ -16,38 +17,37 @@ const PRI_OUTSTANDING = 32;
 
 export class DeviceFeatures {
   readonly #fn: PciFunction;
-  readonly #registers: ConfigRegisters;
-
+  readonly #host: DriverHost;
+  /** The PF's, for a VF. */
   readonly #physical: DeviceFeatures | undefined;
 
-  /** @param physical of the PF, for a VF. */
-  constructor(fn: PciFunction, registers: ConfigRegisters, physical?: DeviceFeatures) {
+  constructor(fn: PciFunction, host: DriverHost) {
     this.#fn = fn;
-    this.#registers = registers;
-    this.#physical = physical;
+    this.#host = host;
+    this.#physical = fn.physfn === undefined ? undefined : new DeviceFeatures(fn.physfn, host);
   }
 
   get atsEnabled(): boolean {
     const at = this.#fn.ats?.offset;
-    return at !== undefined && (this.#registers.read(at + 6, 2) & ATS_ENABLE) !== 0;
+    return at !== undefined && (this.#read(at + 6, 2) & ATS_ENABLE) !== 0;
   }
 
   get pasidEnabled(): boolean {
     if (this.#physical !== undefined) return this.#physical.pasidEnabled;
     const at = this.#fn.pasid?.offset;
-    return at !== undefined && (this.#registers.read(at + 6, 2) & 1) !== 0;
+    return at !== undefined && (this.#read(at + 6, 2) & 1) !== 0;
   }
 
   get pageRequestsEnabled(): boolean {
     if (this.#physical !== undefined) return this.#physical.pageRequestsEnabled;
     const at = this.#fn.pri?.offset;
-    return at !== undefined && (this.#registers.read(at + 4, 2) & PRI_ENABLE) !== 0;
+    return at !== undefined && (this.#read(at + 4, 2) & PRI_ENABLE) !== 0;
   }
 
   /** Invalidations it can have outstanding: ATS capability bits 4:0, 0 stands for 32. */
   get queueDepth(): number {
     const at = this.#fn.ats?.offset;
-    return at === undefined ? 0 : this.#registers.read(at + 4, 2) & 0x1f;
+    return at === undefined ? 0 : this.#read(at + 4, 2) & 0x1f;
   }
 
   /** @returns whether it is on now; a VF has nothing to switch and is on when its PF is. */
@@ -58,8 +58,8 @@ export class DeviceFeatures {
     if (this.pasidEnabled) return true;
     const ats = this.atsEnabled;
     if (ats) this.disableAts();
-    const capability = this.#registers.read(at + 4, 2);
-    this.#registers.write(at + 6, 2, 1 | (capability & 6));
+    const capability = this.#read(at + 4, 2);
+    this.#write(at + 6, 2, 1 | (capability & 6));
     if (ats) this.enableAts();
     return this.pasidEnabled;
   }
@@ -70,7 +70,7 @@ export class DeviceFeatures {
     if (at === undefined || !this.pasidEnabled) return;
     const ats = this.atsEnabled;
     if (ats) this.disableAts();
-    this.#registers.write(at + 6, 2, 0);
+    this.#write(at + 6, 2, 0);
     if (ats) this.enableAts();
   }
 
@@ -78,14 +78,14 @@ export class DeviceFeatures {
   enableAts(): boolean {
     const at = this.#fn.ats?.offset;
     if (at === undefined) return false;
-    this.#registers.write(at + 6, 2, ATS_ENABLE);
+    this.#write(at + 6, 2, ATS_ENABLE);
     return this.atsEnabled;
   }
 
   /** The device forgets its translations (§ 10.5.1.3). */
   disableAts(): void {
     const at = this.#fn.ats?.offset;
-    if (at !== undefined) this.#registers.write(at + 6, 2, 0);
+    if (at !== undefined) this.#write(at + 6, 2, 0);
   }
 
   /** @returns false without the capability, without ATS, or while requests are outstanding. */
@@ -94,17 +94,25 @@ export class DeviceFeatures {
     const at = this.#fn.pri?.offset;
     if (at === undefined || !this.atsEnabled) return false;
     if (this.pageRequestsEnabled) return true;
-    if ((this.#registers.read(at + 6, 2) & PRI_STOPPED) === 0) return false;
-    this.#registers.write(at + 4, 2, PRI_RESET);
-    const most = this.#registers.read(at + 8, 4);
-    this.#registers.write(at + 0xc, 4, Math.min(most, PRI_OUTSTANDING));
-    this.#registers.write(at + 4, 2, PRI_ENABLE);
+    if ((this.#read(at + 6, 2) & PRI_STOPPED) === 0) return false;
+    this.#write(at + 4, 2, PRI_RESET);
+    const most = this.#read(at + 8, 4);
+    this.#write(at + 0xc, 4, Math.min(most, PRI_OUTSTANDING));
+    this.#write(at + 4, 2, PRI_ENABLE);
     return this.pageRequestsEnabled;
   }
 
   disablePageRequests(): void {
     if (this.#physical !== undefined) return;
     const at = this.#fn.pri?.offset;
-    if (at !== undefined) this.#registers.write(at + 4, 2, 0);
+    if (at !== undefined) this.#write(at + 4, 2, 0);
+  }
+
+  #read(offset: number, length: AccessLength): number {
+    return this.#host.configRead(this.#fn.bdf, offset, length);
+  }
+
+  #write(offset: number, length: AccessLength, value: number): void {
+    this.#host.configWrite(this.#fn.bdf, offset, length, value);
   }
 }

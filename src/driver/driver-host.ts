@@ -7,7 +7,7 @@
  */
 import type { Iommu } from "../iommu/index.js";
 import type { AllocationPort, PhysicalMemory } from "../memory/index.js";
-import type { ConfigRegisters, PciFunction } from "../pcie/index.js";
+import type { AccessLength, PciFunction } from "../pcie/index.js";
 import type { Bdf, Rid } from "../units/index.js";
 import type { ReservedSpan } from "./driver-port.js";
 
@@ -29,7 +29,9 @@ export interface DriverHost {
   /** Every requester ID under which its requests reach that unit, its own first. */
   requesterIdsOf(device: Bdf): readonly Rid[];
   functionOf(device: Bdf): PciFunction | undefined;
-  registersOf(device: Bdf): ConfigRegisters | undefined;
+  /** Configuration accesses travel like any other: what they set off happens. */
+  configRead(device: Bdf, offset: number, length: AccessLength): number;
+  configWrite(device: Bdf, offset: number, length: AccessLength, value: number): void;
   /** Memory that firmware keeps for the device; without the interrupt range. */
   reservedOf(device: Bdf): readonly ReservedSpan[];
   pasidPath(device: Bdf): PathVerdict;

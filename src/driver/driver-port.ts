@@ -155,8 +155,51 @@ export interface VirtualIommu {
   free(): void;
 }
 
+/** One page that a device asks for. `perm`: 1 read, 2 write, 4 execute, 8 privileged. */
+export interface PageFault {
+  readonly perm: number;
+  /** Of the page. */
+  readonly address: bigint;
+}
+
+/** Page requests that a device sent together and that get one answer. PCIe 6 § 10.4. */
+export interface PageRequestGroup {
+  /** Page request group index, 9 bits. */
+  readonly groupId: number;
+  readonly faults: readonly PageFault[];
+  /**
+   * Tells the device: 0 success, 1 invalid request, 15 failure. Nothing happens the second time, and
+   * after the slot has changed, for then the driver has answered "invalid".
+   */
+  respond(code: number): void;
+}
+
+/** A request that was refused. */
+export interface DmaFault {
+  /** Undefined when no known device has the requester ID. */
+  readonly device: Bdf | undefined;
+  readonly unit: string;
+  readonly rid: number;
+  readonly pasid: Pasid | undefined;
+  readonly address: bigint;
+  readonly write: boolean;
+  /** The unit's own code, and its name in the words of the specification. */
+  readonly code: number;
+  readonly reason: string;
+}
+
 export interface IommuDriver {
   readonly name: string;
+  /**
+   * Takes page requests; absent: they are answered "invalid".
+   * @returns false when nobody wants them: the driver answers "invalid".
+   */
+  onPageRequests?:
+    | ((device: Bdf, pasid: Pasid | undefined, group: PageRequestGroup) => boolean)
+    | undefined;
+  onFault?: ((fault: DmaFault) => void) | undefined;
+  /** Hands out what units have queued: page requests and faults. */
+  poll?(): void;
   /** @throws UapiError ENODEV when the device has no IOMMU. */
   instanceOf(device: Bdf): IommuInstance;
   capabilities(device: Bdf): DeviceCapabilities;

@@ -61,11 +61,14 @@ export class DriverMachine {
     };
     const analysis = analyse(host.fabric, facts);
     const parts = analysedHost({
-      analysis,
+      analysis: () => analysis,
       memory: this.memory,
       units: [this.unit],
       unitOf: () => this.unit,
-      registersOf: (device) => this.registers.get(device),
+      configRead: (device, offset, length) => this.registers.get(device)?.read(offset, length) ?? 0,
+      configWrite: (device, offset, length, value) => {
+        this.registers.get(device)?.write(offset, length, value);
+      },
     });
     this.driver = new VtdDriver(parts, options);
   }

@@ -14,6 +14,7 @@ import type { IommuInstance } from "../driver-port.js";
 import type { TableFrames } from "../table-frames.js";
 import { InterruptTable } from "./interrupt-table.js";
 import { InvalidationQueue } from "./invalidation-queue.js";
+import { PageRequestDesk } from "./page-request-desk.js";
 import { PageRequestQueue } from "./page-request-queue.js";
 import { DeviceTable, Requester } from "./requester.js";
 import { readUnitCapabilities, type UnitCapabilities } from "./unit-capabilities.js";
@@ -37,6 +38,7 @@ export class VtdUnit implements IommuInstance {
   readonly queue: InvalidationQueue;
   readonly interrupts: InterruptTable | undefined;
   readonly pageRequests: PageRequestQueue | undefined;
+  readonly desk: PageRequestDesk;
   readonly #frames: TableFrames;
   readonly #owner: FrameOwner;
   readonly #table: DeviceTable;
@@ -65,6 +67,7 @@ export class VtdUnit implements IommuInstance {
     if (!caps.queue) throw new UapiError("EOPNOTSUPP", "the unit has no invalidation queue");
     this.scalable = caps.scalable && options.scalable !== false;
     this.queue = new InvalidationQueue(iommu, frames, this.#owner, this.scalable);
+    this.desk = new PageRequestDesk(this.queue);
     this.#table = new DeviceTable(frames, this.#owner, this.scalable);
     this.#setRoot();
     if (caps.interruptRemapping && options.remapInterrupts !== false) {

@@ -9,16 +9,18 @@
  * same domain is the business of the layer above, which knows alias sets.
  */
 import { UapiError } from "../../abi/index.js";
-import { type Bdf, makePasid, type Pasid, ridOf, type Span } from "../../units/index.js";
-import { DeviceFeatures } from "../device-features.js";
+import { PageResponseCode } from "../../formats/index.js";
+import { type Bdf, makePasid, type Pasid, type Span } from "../../units/index.js";
 import type { DriverHost, DriverOptions } from "../driver-host.js";
 import type {
   BlockedDomain,
   DeviceCapabilities,
+  DmaFault,
   Domain,
   DriverData,
   HardwareInfo,
   IommuDriver,
+  PageRequestGroup,
   PagingDomain,
   PagingFlags,
   ReservedSpan,
@@ -28,11 +30,12 @@ import { TableFrames } from "../table-frames.js";
 import type { VtdDomain } from "./attachment.js";
 import type { VtdDevice } from "./device.js";
 import { VtdCapabilityReader } from "./device-capabilities.js";
-import { PassThroughDomain, VtdBlockedDomain } from "./fixed-domains.js";
+import { DeviceRegister } from "./device-register.js";
+import { takeFaults } from "./fault-records.js";
+import { misfit } from "./fit.js";
 import { VtdNestedDomain } from "./nested-domain.js";
 import { VtdPagingDomain } from "./paging-domain.js";
-import type { Requester } from "./requester.js";
-import { type PreparedRow, Rows } from "./rows.js";
+import type { PreparedRow } from "./rows.js";
 import { VtdUnit } from "./unit.js";
 
 /** IOMMU_HW_INFO_TYPE_INTEL_VTD. */
@@ -45,38 +48,37 @@ const NO_PASID = 0;
 export class VtdDriver implements IommuDriver {
   readonly name = "vtd";
   readonly units: readonly VtdUnit[];
+  onPageRequests:
+    | ((device: Bdf, pasid: Pasid | undefined, group: PageRequestGroup) => boolean)
+    | undefined;
+  onFault: ((fault: DmaFault) => void) | undefined;
   /** Frames of all tables. */
   readonly frames: TableFrames;
   readonly #host: DriverHost;
-  readonly #options: DriverOptions;
-  readonly #rows = new Map<VtdUnit, Rows>();
-  readonly #blocked = new Map<VtdUnit, VtdBlockedDomain>();
-  readonly #devices = new Map<Bdf, VtdDevice>();
-  /** The kernel's domain of each requester that was taken up. */
-  readonly #kernel = new Map<Requester, VtdDomain>();
-  /** Devices that use a requester, requesters that use a kernel's domain. */
-  readonly #uses = new UseCount();
-  readonly #identity = new PassThroughDomain();
+  readonly #register: DeviceRegister;
   readonly #reader: VtdCapabilityReader;
   #serial = 0;
 
   /** Sets all units up and switches them on. @throws UapiError ENOMEM, EOPNOTSUPP. */
   constructor(host: DriverHost, options: DriverOptions = {}) {
     this.#host = host;
-    this.#options = options;
     this.frames = new TableFrames(host.memory);
     this.units = host.units
       .filter((iommu) => iommu.kind === "vtd")
       .map((iommu) => new VtdUnit(iommu, this.frames, host.allocations, options));
-    for (const unit of this.units) {
-      this.#rows.set(unit, new Rows(unit));
-      this.#blocked.set(unit, new VtdBlockedDomain(unit));
-    }
     this.#reader = new VtdCapabilityReader(host);
+    this.#register = new DeviceRegister(host, options, this.frames, this.units, this.#reader);
+  }
+
+  /** The device was taken up and not removed. */
+  knows(device: Bdf): boolean {
+    return this.#register.find(device) !== undefined;
   }
 
   /** @throws UapiError ENODEV. */
   instanceOf(device: Bdf): VtdUnit {
+    const known = this.#register.find(device);
+    if (known !== undefined) return known.unit;
     const iommu = this.#host.unitOf(device);
     const unit = this.units.find((u) => u.iommu === iommu);
     if (unit === undefined || iommu === undefined) {
@@ -153,7 +155,7 @@ export class VtdDriver implements IommuDriver {
   }
 
   blocked(device: Bdf): BlockedDomain {
-    return this.#blocked.get(this.instanceOf(device)) as VtdBlockedDomain;
+    return this.#register.blocked(this.instanceOf(device));
   }
 
   allocVirtualIommu(
@@ -186,7 +188,7 @@ export class VtdDriver implements IommuDriver {
   }
 
   attached(device: Bdf, pasid: Pasid | undefined): Domain | undefined {
-    const record = this.#devices.get(device);
+    const record = this.#register.find(device);
     // Before it is taken up nothing passes.
     if (record === undefined) return pasid === undefined ? this.blocked(device) : undefined;
     return record.slots.get(pasid ?? NO_PASID);
@@ -204,7 +206,7 @@ export class VtdDriver implements IommuDriver {
   }
 
   detachPasid(device: Bdf, pasid: Pasid): void {
-    const record = this.#devices.get(device);
+    const record = this.#register.find(device);
     if (record === undefined) return;
     this.#withdraw(record, pasid);
     record.slots.delete(pasid);
@@ -212,7 +214,7 @@ export class VtdDriver implements IommuDriver {
 
   /** PASIDs of the device that hold a domain, ascending. */
   pasidsOf(device: Bdf): readonly Pasid[] {
-    const slots = this.#devices.get(device)?.slots.keys() ?? [];
+    const slots = this.#register.find(device)?.slots.keys() ?? [];
     return [...slots]
       .filter((pasid) => pasid !== NO_PASID)
       .sort((a, b) => a - b)
@@ -250,12 +252,26 @@ export class VtdDriver implements IommuDriver {
     return { ats: atsOn, pageRequests: priOn };
   }
 
+  poll(): void {
+    for (const unit of this.units) {
+      this.#takePageRequests(unit);
+      for (const fault of takeFaults(unit.iommu, unit.capabilities)) {
+        this.onFault?.({ ...fault, device: this.#register.deviceOf(unit, fault.rid) });
+      }
+    }
+  }
+
   /** The device is gone: its rows are emptied and given back. */
   removeDevice(device: Bdf): void {
-    const record = this.#devices.get(device);
+    const record = this.#register.find(device);
     if (record === undefined) return;
-    this.#devices.delete(device);
-    for (const requester of record.requesters) this.#dropRequester(record, requester);
+    for (const { rid } of record.requesters) record.unit.desk.cancel(rid, undefined, true);
+    this.#register.drop(device);
+  }
+
+  /** @throws UapiError ENODEV, ENOMEM. */
+  #take(device: Bdf): VtdDevice {
+    return this.#register.take(device, this.instanceOf(device));
   }
 
   #makePaging(
@@ -269,94 +285,6 @@ export class VtdDriver implements IommuDriver {
       dirtyTracking: flags.dirtyTracking,
       snoop: unit.capabilities.snoop,
     });
-  }
-
-  /** The device's rows, made when it is first used. @throws UapiError ENODEV, ENOMEM. */
-  #take(device: Bdf): VtdDevice {
-    const found = this.#devices.get(device);
-    if (found !== undefined) return found;
-    const unit = this.instanceOf(device);
-    const rows = this.#rows.get(unit) as Rows;
-    const bits = this.#reader.pasidBits(device, unit);
-    const requesters: Requester[] = [];
-    try {
-      for (const rid of this.#host.requesterIdsOf(device)) {
-        requesters.push(unit.requester(rid, bits));
-      }
-      const kernel = this.#kernelOf(device, unit, requesters);
-      const features = this.#featuresOf(device);
-      const targets = this.#targetsOf(device, unit, requesters, features);
-      const blocked = this.#blocked.get(unit) as VtdBlockedDomain;
-      const slots = new Map<number, Domain | undefined>([[NO_PASID, blocked]]);
-      const record = { bdf: device, unit, rows, requesters, targets, features, kernel, slots };
-      this.#devices.set(device, record);
-      for (const requester of requesters) this.#adopt(requester, record);
-      return record;
-    } catch (error) {
-      for (const requester of requesters) {
-        if (!this.#kernel.has(requester)) unit.dropRequester(requester);
-      }
-      throw error;
-    }
-  }
-
-  #adopt(requester: Requester, record: VtdDevice): void {
-    this.#uses.add(requester);
-    if (this.#kernel.has(requester)) return;
-    this.#kernel.set(requester, record.kernel);
-    this.#uses.add(record.kernel);
-    const pasid = this.#reader.pasidBits(record.bdf, record.unit) > 0;
-    if (!pasid) return;
-    requester.switches = { deviceTlb: false, pageRequests: false, pasid };
-    record.rows.rewrite(requester);
-  }
-
-  /** @throws UapiError ENOMEM. */
-  #kernelOf(device: Bdf, unit: VtdUnit, requesters: readonly Requester[]): VtdDomain {
-    for (const requester of requesters) {
-      const shared = this.#kernel.get(requester);
-      if (shared !== undefined) return shared;
-    }
-    const { passThrough } = unit.capabilities;
-    if (this.#options.defaultMode === "identity" && passThrough) return this.#identity;
-    const stage = unit.capabilities.stage2 ? 2 : 1;
-    const domain = this.#makePaging(unit, stage, { nestParent: false, dirtyTracking: false });
-    try {
-      for (const { span, kind } of this.#host.reservedOf(device)) {
-        if (kind !== "direct" && kind !== "direct-relaxable") continue;
-        const first = Number(span.first >> 12n);
-        const count = Number(span.last >> 12n) - first + 1;
-        domain.map(first, first, count, 3);
-      }
-    } catch (error) {
-      domain.free();
-      throw error;
-    }
-    return domain;
-  }
-
-  #featuresOf(device: Bdf): DeviceFeatures | undefined {
-    const fn = this.#host.functionOf(device);
-    const registers = this.#host.registersOf(device);
-    if (fn === undefined || registers === undefined) return undefined;
-    if (fn.physfn === undefined) return new DeviceFeatures(fn, registers);
-    const physical = this.#host.registersOf(fn.physfn.bdf);
-    return physical === undefined
-      ? undefined
-      : new DeviceFeatures(fn, registers, new DeviceFeatures(fn.physfn, physical));
-  }
-
-  #targetsOf(
-    device: Bdf,
-    unit: VtdUnit,
-    requesters: readonly Requester[],
-    features: DeviceFeatures | undefined,
-  ) {
-    const pf = this.#host.functionOf(device)?.physfn;
-    const throttled = unit.capabilities.throttle;
-    const physical = throttled ? ridOf(pf?.bdf ?? device) : 0;
-    const depth = features?.queueDepth ?? 0;
-    return new Map(requesters.map((r) => [r, { rid: r.rid, physical, depth }]));
   }
 
   #checkFit(record: VtdDevice, domain: VtdPagingDomain | VtdNestedDomain): void {
@@ -396,10 +324,32 @@ export class VtdDriver implements IommuDriver {
       const target = targets.get(row.requester);
       if (target !== undefined) rows.install(row, target);
     }
+    if (prepared.some((row) => !row.kept)) this.#cancelRequests(record, pasid);
   }
 
   #withdraw(record: VtdDevice, pasid: number): void {
     for (const requester of record.requesters) record.rows.withdraw(requester, pasid);
+    this.#cancelRequests(record, pasid);
+  }
+
+  /** Page requests of a slot that changes are answered "invalid", those in the queue too. */
+  #cancelRequests(record: VtdDevice, pasid: number): void {
+    const { unit } = record;
+    if (unit.pageRequests === undefined) return;
+    this.#takePageRequests(unit);
+    const named = pasid === NO_PASID ? undefined : pasid;
+    for (const { rid } of record.requesters) unit.desk.cancel(rid, named, false);
+  }
+
+  #takePageRequests(unit: VtdUnit): void {
+    for (const request of unit.pageRequests?.take() ?? []) {
+      const group = unit.desk.add(request);
+      if (group === undefined) continue;
+      const device = this.#register.deviceOf(unit, request.rid);
+      const pasid = request.pasid === undefined ? undefined : makePasid(request.pasid);
+      const taken = device !== undefined && this.onPageRequests?.(device, pasid, group) === true;
+      if (!taken) group.respond(PageResponseCode.invalidRequest);
+    }
   }
 
   #setSwitches(record: VtdDevice, deviceTlb: boolean, pageRequests: boolean): void {
@@ -410,59 +360,4 @@ export class VtdDriver implements IommuDriver {
       record.rows.rewrite(requester);
     }
   }
-
-  /** The last device of a requester is gone. */
-  #dropRequester(record: VtdDevice, requester: Requester): void {
-    if (!this.#uses.drop(requester)) return;
-    for (const pasid of record.rows.pasidsOf(requester)) record.rows.withdraw(requester, pasid);
-    record.unit.dropRequester(requester);
-    const kernel = this.#kernel.get(requester);
-    this.#kernel.delete(requester);
-    if (kernel === undefined || !this.#uses.drop(kernel)) return;
-    if (kernel instanceof VtdPagingDomain) kernel.free();
-  }
-}
-
-/** How often each thing is in use. */
-class UseCount {
-  readonly #counts = new Map<object, number>();
-
-  add(thing: object): void {
-    this.#counts.set(thing, (this.#counts.get(thing) ?? 0) + 1);
-  }
-
-  /** @returns whether that was the last use. */
-  drop(thing: object): boolean {
-    const left = (this.#counts.get(thing) ?? 0) - 1;
-    if (left > 0) this.#counts.set(thing, left);
-    else this.#counts.delete(thing);
-    return left === 0;
-  }
-}
-
-/** Why the unit cannot use the domain; undefined when it can. */
-function misfit(unit: VtdUnit, domain: VtdPagingDomain | VtdNestedDomain): string | undefined {
-  const paging = domain.kind === "nested" ? domain.parent : domain;
-  const caps = unit.capabilities;
-  if (domain.kind === "nested" && !(unit.scalable && caps.nested)) return "the unit cannot nest";
-  if (domain.kind === "nested" && domain.instance !== unit) {
-    return "the nested domain was made for another unit";
-  }
-  if (paging.translation === "stage1") {
-    if (!unit.scalable || !caps.stage1) return "the unit has no stage-1 tables";
-    if (!caps.stage1Levels.includes(paging.levels)) return "the unit has no tables of this depth";
-  } else {
-    if (unit.scalable && !caps.stage2) return "the unit has no stage-2 tables";
-    if (!caps.stage2Levels.includes(paging.levels)) return "the unit has no tables of this depth";
-    const largest = 1n << BigInt(12 + 9 * (caps.stage2Largest - 1));
-    if (paging.pageSizes > 2n * largest - 1n) return "the unit has no pages of this size";
-    if (paging.dirty !== undefined && !(unit.scalable && caps.dirty)) {
-      return "the unit does not keep dirty bits";
-    }
-  }
-  if (paging.enforcesCoherency && !caps.snoop) return "the unit cannot enforce snooping";
-  if (paging.aperture.last >= 1n << BigInt(caps.addressBits)) {
-    return "the domain's addresses are wider than the unit's";
-  }
-  return undefined;
 }
