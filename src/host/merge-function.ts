@@ -49,6 +49,11 @@ function isWhole(config: ConfigSpace): boolean {
   return config.extent > 0 && config.isKnown(0, config.extent);
 }
 
+/** Bytes, not decoded text, which never gives the whole header. They may end before the extent. */
+function isDump(config: ConfigSpace): boolean {
+  return config.extent > 0 && config.isKnown(0, 64);
+}
+
 /**
  * Bytes win over text; among equals the larger extent wins; unknown bytes are filled from the
  * others.
@@ -59,7 +64,7 @@ export function overlay(spaces: readonly ConfigSpace[]): ConfigSpace {
   if (only === undefined) return spaces[0] ?? new ConfigSpace(new Uint8Array(0), 0);
   if (useful.length === 1) return only;
   const ordered = [...useful].sort(
-    (a, b) => Number(isWhole(b)) - Number(isWhole(a)) || b.extent - a.extent,
+    (a, b) => Number(isDump(b)) - Number(isDump(a)) || b.extent - a.extent,
   );
   const extent = useful.reduce((top, s) => (s.extent > top ? s.extent : top), only.extent);
   const best = ordered[0];

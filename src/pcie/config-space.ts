@@ -12,6 +12,8 @@
  *   0     header not (fully) known             256   header and standard capabilities
  *   64    header only ("access denied")        4096  everything, extended capabilities included
  * Bytes beyond `bytes.length` but inside the extent are zero; trailing zeros need not be stored.
+ * Of a dump that was cut short the extent is the next larger one and the bytes not shown are not
+ * known; a chain that leaves the known bytes is known up to there (see capability/list.ts).
  */
 export type ConfigExtent = 0 | 64 | 256 | 4096;
 
@@ -31,8 +33,9 @@ export class ConfigSpace {
   }
 
   /**
-   * A dump of 64, 256 or 4096 bytes (other lengths are cut down to the extent they fill). The bytes
-   * are copied; trailing zeros, most of a 4 KiB dump, are not kept.
+   * A dump of 64, 256 or 4096 bytes (other lengths are cut down to the extent they fill; see
+   * shown-dump.ts for dumps cut short). The bytes are copied; trailing zeros, most of a 4 KiB dump,
+   * are not kept.
    */
   static fromDump(bytes: Uint8Array): ConfigSpace {
     const n = bytes.length;

@@ -31,5 +31,6 @@ export * from "./route-options.js";
 export * from "./route-reason.js";
 export * from "./route-role.js";
 export * from "./route-walk.js";
+export * from "./shown-dump.js";
 export * from "./tlp.js";
 export * from "./translation-agent.js";

@@ -7,7 +7,7 @@
  * another shape (decoded text in between, mail quoting, rows out of order, an address twice) makes
  * it give up, and the general reader takes over; the result is the same.
  */
-import { CONFIG_SIZE, ConfigSpace } from "../../pcie/index.js";
+import { CONFIG_SIZE, ConfigSpace, configFromShown } from "../../pcie/index.js";
 import type { Bdf } from "../../units/index.js";
 import type { CapturedFunction, CapturePart } from "../capture.js";
 import { FunctionBlock } from "./lspci/block.js";
@@ -162,7 +162,7 @@ class Dump {
     const header = this.#header;
     if (header === undefined) return true;
     const length = this.#length;
-    if (length !== 64 && length !== 256 && length !== CONFIG_SIZE) return false;
+    if (length < 64) return false;
     const place = { file: this.#file, line: this.#headerLine };
     const row = this.#row;
     if ((row[0] === 0xff && row[1] === 0xff) || header.className === "") {
@@ -175,11 +175,9 @@ class Dump {
       this.#functions.push(draftFunction(block, this.#writer, place, this.#names).captured);
       return true;
     }
-    let used = this.#used;
-    while (used > 0 && row[used - 1] === 0) used--;
     this.#functions.push({
       bdf: header.bdf,
-      config: new ConfigSpace(row.slice(0, used), length),
+      config: this.#config(length),
       headerType: (row[0x0e] ?? 0) & 0x7f,
       ids: {},
       idsFrom: "hex",
@@ -189,5 +187,15 @@ class Dump {
       shown: { class: header.className },
     });
     return true;
+  }
+
+  #config(length: number): ConfigSpace {
+    const row = this.#row;
+    if (length !== 64 && length !== 256 && length !== CONFIG_SIZE) {
+      return configFromShown(row.subarray(0, length));
+    }
+    let used = this.#used;
+    while (used > 0 && row[used - 1] === 0) used--;
+    return new ConfigSpace(row.slice(0, used), length);
   }
 }

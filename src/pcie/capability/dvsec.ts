@@ -2,7 +2,7 @@
 import { bitOf } from "../../units/index.js";
 import type { ConfigSpace } from "../config-space.js";
 import { listCapabilityEntries } from "./entries.js";
-import { ExtendedCapabilityId } from "./list.js";
+import { ExtendedCapabilityId, readCapabilities } from "./list.js";
 
 export const CXL_VENDOR = 0x1e98;
 /** DVSEC ids under the CXL vendor id. */
@@ -69,5 +69,6 @@ export function findCxlDevice(config: ConfigSpace): CxlDeviceFacts | null | unde
       return readCxlDevice(config, offset);
     }
   }
-  return config.extent === 4096 ? null : undefined;
+  const whole = config.extent === 4096 && readCapabilities(config).extended?.complete === true;
+  return whole ? null : undefined;
 }

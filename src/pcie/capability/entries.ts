@@ -43,19 +43,20 @@ export class UnimplementedCapability implements CapabilityEntry {
 const STANDARD_NAMES = names(CapabilityId);
 const EXTENDED_NAMES = names(ExtendedCapabilityId);
 
-/** Empty when the chains are not known. Chains that loop are cut. */
+/** Empty when the chains are not known. Chains that loop are cut, and where they are not known. */
 export function listCapabilityEntries(config: ConfigSpace): CapabilityEntry[] {
   const out: CapabilityEntry[] = [];
   if (config.extent < 256 || (config.u8(0x06) & 0x10) === 0) return out;
   let at = config.u8((config.u8(0x0e) & 0x7f) === 2 ? 0x14 : 0x34) & 0xfc;
   for (let n = 0; at >= 0x40 && n < 48 && config.u8(at) !== 0xff; n++) {
+    if (!config.isKnown(at, 2)) break;
     out.push(entry(config.u8(at), at, false, undefined));
     at = config.u8(at + 1) & 0xfc;
   }
   const express = out.some((e) => e.id === CapabilityId.PciExpress);
   if (config.extent < 4096 || !express) return out;
   at = 0x100;
-  for (let n = 0; at >= 0x100 && n < 960; n++) {
+  for (let n = 0; at >= 0x100 && n < 960 && config.isKnown(at, 4); n++) {
     const header = config.u32(at);
     if (header === 0 || header === 0xffffffff) break;
     // Id 0 is a null capability: only a link.

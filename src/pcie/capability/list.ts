@@ -40,10 +40,13 @@ const EXTENDED_LIMIT = 960;
 export class CapabilityOffsets {
   /** `id * 4096 + offset`, in chain order; the first instance of an id answers. */
   readonly #entries: readonly number[];
+  /** False when the chain goes on in bytes that are not known. */
+  readonly complete: boolean;
 
-  constructor(entries: readonly number[]) {
+  constructor(entries: readonly number[], complete = true) {
     // A copy is exactly as long as it must be.
     this.#entries = entries.slice();
+    this.complete = complete;
   }
 
   get(id: number): number | undefined {
@@ -61,7 +64,7 @@ export class CapabilityOffsets {
 }
 
 export interface CapabilityList {
-  /** Undefined when the chain is not known. */
+  /** Undefined when nothing of the chain is known. */
   readonly standard: CapabilityOffsets | undefined;
   readonly extended: CapabilityOffsets | undefined;
   /** A chain that loops or points outside its space was cut here. */
@@ -70,56 +73,71 @@ export interface CapabilityList {
 
 const NONE = new CapabilityOffsets([]);
 
-/** Walks both chains as far as the extent reaches; loops end and count as broken. */
+/**
+ * Walks both chains as far as the extent and the known bytes reach; loops end and count as broken.
+ */
 export function readCapabilities(config: ConfigSpace): CapabilityList {
   if (config.extent < 64) return { standard: undefined, extended: undefined, broken: false };
   const has = (config.u8(STATUS) & STATUS_CAPABILITY_LIST) !== 0;
   if (!has) return { standard: NONE, extended: NONE, broken: false };
   if (config.extent < 256) return { standard: undefined, extended: undefined, broken: false };
   const entries: number[] = [];
-  let broken = walkStandard(config, entries);
-  const standard = new CapabilityOffsets(entries);
-  if (!standard.has(CapabilityId.PciExpress)) return { standard, extended: NONE, broken };
+  const first = walkStandard(config, entries);
+  const standard = new CapabilityOffsets(entries, first !== "cut");
+  const broken = first === "broken";
+  if (!standard.has(CapabilityId.PciExpress)) {
+    return { standard, extended: standard.complete ? NONE : undefined, broken };
+  }
   if (config.extent < 4096) return { standard, extended: undefined, broken };
   entries.length = 0;
-  broken = walkExtended(config, entries) || broken;
-  const extended = entries.length === 0 ? NONE : new CapabilityOffsets(entries);
-  return { standard, extended, broken };
+  const second = walkExtended(config, entries);
+  const plain = entries.length === 0 && second !== "cut";
+  const extended = plain ? NONE : new CapabilityOffsets(entries, second !== "cut");
+  return { standard, extended, broken: broken || second === "broken" };
 }
 
-/** Offset of the first instance, null when known absent, undefined when the chain is not known. */
+/** Offset of the first instance, null when known absent, undefined when the chain does not say. */
 export function findStandard(list: CapabilityList, id: number): number | null | undefined {
-  return list.standard === undefined ? undefined : (list.standard.get(id) ?? null);
+  return find(list.standard, id);
 }
 
 /** As {@link findStandard}, in the extended chain. */
 export function findExtended(list: CapabilityList, id: number): number | null | undefined {
-  return list.extended === undefined ? undefined : (list.extended.get(id) ?? null);
+  return find(list.extended, id);
 }
 
-function walkStandard(config: ConfigSpace, out: number[]): boolean {
+function find(offsets: CapabilityOffsets | undefined, id: number): number | null | undefined {
+  return offsets?.get(id) ?? (offsets?.complete === true ? null : undefined);
+}
+
+/** How a chain ends: as it should, in a loop or outside its space, or in bytes not known. */
+type End = "whole" | "broken" | "cut";
+
+function walkStandard(config: ConfigSpace, out: number[]): End {
   // CardBus bridges keep the pointer elsewhere (PC Card § 5, offset 14h).
   let at = config.u8((config.u8(0x0e) & 0x7f) === 2 ? 0x14 : 0x34) & 0xfc;
   for (let n = 0; at !== 0; n++) {
-    if (n >= STANDARD_LIMIT || at < 0x40) return true;
+    if (n >= STANDARD_LIMIT || at < 0x40) return "broken";
+    if (!config.isKnown(at, 2)) return "cut";
     const id = config.u8(at);
-    if (id === 0xff) return true;
+    if (id === 0xff) return "broken";
     out.push(id * 4096 + at);
     at = config.u8(at + 1) & 0xfc;
   }
-  return false;
+  return "whole";
 }
 
-function walkExtended(config: ConfigSpace, out: number[]): boolean {
+function walkExtended(config: ConfigSpace, out: number[]): End {
   let at = EXTENDED_FIRST;
   for (let n = 0; at !== 0; n++) {
-    if (n >= EXTENDED_LIMIT || at < EXTENDED_FIRST) return true;
+    if (n >= EXTENDED_LIMIT || at < EXTENDED_FIRST) return "broken";
+    if (!config.isKnown(at, 4)) return "cut";
     const header = config.u32(at);
-    if (header === 0 || header === 0xffffffff) return header !== 0;
+    if (header === 0 || header === 0xffffffff) return header === 0 ? "whole" : "broken";
     const id = header & 0xffff;
     // An entry with id 0 (null capability) carries only the link.
     if (id !== 0) out.push(id * 4096 + at);
     at = (header >>> 20) & 0xffc;
   }
-  return false;
+  return "whole";
 }

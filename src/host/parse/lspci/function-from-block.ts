@@ -2,7 +2,13 @@
  * A captured function made from one block of lspci text, with or without a hex dump of the same
  * function.
  */
-import { type BarHint, CONFIG_SIZE, type ConfigExtent, ConfigSpace } from "../../../pcie/index.js";
+import {
+  type BarHint,
+  CONFIG_SIZE,
+  type ConfigExtent,
+  type ConfigSpace,
+  configFromShown,
+} from "../../../pcie/index.js";
 import type { InputPlace } from "../../../units/index.js";
 import type { CapturedFunction } from "../../capture.js";
 import type { NameResolver } from "../names.js";
@@ -53,7 +59,7 @@ export function draftFunction(
   const extent = extentOf(block, listsComplete);
   const dump = trimDump(block);
   const text = dump === undefined ? out.build(extent) : undefined;
-  const config = text?.config ?? overlay(out, block, dump ?? EMPTY, extent);
+  const config = text?.config ?? overlay(out, block, extent);
   const driver = properties.get("Kernel driver in use");
   const captured: CapturedFunction = {
     bdf: header.bdf,
@@ -82,21 +88,10 @@ export function draftFunction(
   };
 }
 
-const EMPTY = new Uint8Array(0);
-
-function overlay(
-  out: RegisterWriter,
-  block: FunctionBlock,
-  dump: Uint8Array,
-  extent: ConfigExtent,
-): ConfigSpace {
-  const reached = dumpExtent(block.hexLength);
-  if (reached >= extent || extent === 0) return new ConfigSpace(dump, reached);
-  return out.buildOver(block.hex?.subarray(0, block.hexLength) ?? dump, extent);
-}
-
-function dumpExtent(length: number): ConfigExtent {
-  return length >= CONFIG_SIZE ? CONFIG_SIZE : length >= 256 ? 256 : length >= 64 ? 64 : 0;
+/** The dump, laid over the text where the text reaches further. */
+function overlay(out: RegisterWriter, block: FunctionBlock, extent: ConfigExtent): ConfigSpace {
+  const shown = block.hex?.subarray(0, block.hexLength) ?? new Uint8Array(0);
+  return shown.length >= extent ? configFromShown(shown) : out.buildOver(shown, extent);
 }
 
 /** The dump without trailing zeros. */
