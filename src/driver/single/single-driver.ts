@@ -203,6 +203,7 @@ export class SingleTableDriver implements IommuDriver {
   }
 
   #show(state: UnitState, domain: Domain | undefined): void {
+    if (domain === state.active) return;
     if (domain instanceof SinglePagingDomain) state.unit.use(domain.root);
     else if (domain !== undefined) state.unit.use(state.empty.root);
     else if (state.kernel === undefined) state.unit.bypass();

@@ -99,7 +99,7 @@ export class InvalidationQueue {
 
   /** All stage-1 and nested translations of a PASID in a domain. */
   pasidTranslations(domainId: number, pasid: number): void {
-    this.#push(D.pasidIotlb | (2 << 4) | DRAIN | (domainId << 16), pasid, 0, 0);
+    this.#push(D.pasidIotlb | (2 << 4) | (domainId << 16), pasid, 0, 0);
   }
 
   pasidPages(
@@ -110,7 +110,7 @@ export class InvalidationQueue {
     leafOnly: boolean,
   ): void {
     const low = order | (leafOnly ? 1 << 6 : 0) | frameLow(frame);
-    const first = D.pasidIotlb | (3 << 4) | DRAIN | (domainId << 16);
+    const first = D.pasidIotlb | (3 << 4) | (domainId << 16);
     this.#push(first, pasid, low, frameHigh(frame));
   }
 
@@ -205,6 +205,7 @@ export class InvalidationQueue {
   }
 }
 
+/** Reads and writes that were translated before are drained; not in PASID-based descriptors. */
 const DRAIN = 0xc0;
 /** Bits of the global command register that are commands for once, not states (§ 11.4.4). */
 const GCMD_ONE_SHOT = (1 << 24) | (1 << 27) | (1 << 29) | (1 << 30);
