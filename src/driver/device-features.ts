@@ -15,6 +15,7 @@ const PRI_STOPPED = 0x0100;
 /** Page requests that may be outstanding at once; Linux grants 32 by default. */
 const PRI_OUTSTANDING = 32;
 
+/** Switches of one function; see the head of this file. */
 export class DeviceFeatures {
   readonly #fn: PciFunction;
   readonly #host: DriverHost;

@@ -2,8 +2,8 @@
  * DriverHost: what the IOMMU driver needs of the machine it runs on.
  *
  * Hardware is reached through memory, the registers of IOMMU units and configuration space only.
- * Facts about devices (which unit, which requester IDs, what the path allows) come from firmware and
- * fabric; `isolation` computes them.
+ * Facts about devices (which unit, which requester IDs, what the path allows) come from firmware
+ * and fabric; `isolation` computes them.
  */
 import type { Iommu } from "../iommu/index.js";
 import type { AllocationPort, PhysicalMemory } from "../memory/index.js";

@@ -168,8 +168,8 @@ export interface PageRequestGroup {
   readonly groupId: number;
   readonly faults: readonly PageFault[];
   /**
-   * Tells the device: 0 success, 1 invalid request, 15 failure. Nothing happens the second time, and
-   * after the slot has changed, for then the driver has answered "invalid".
+   * Tells the device: 0 success, 1 invalid request, 15 failure. Nothing happens the second time,
+   * and after the slot has changed, for then the driver has answered "invalid".
    */
   respond(code: number): void;
 }

@@ -31,6 +31,7 @@ export interface WantedFeatures {
   readonly pageRequests: boolean;
 }
 
+/** The driver of every unit of a host. */
 export class HostDriver implements IommuDriver {
   readonly name = "host";
   readonly vtd: VtdDriver;

@@ -21,6 +21,7 @@ export function machineAnalysis(machine: Machine, options: AnalysisOptions = {})
   };
 }
 
+/** @param allocations may refuse domain ids. */
 export function machineHost(
   machine: Machine,
   analysis: () => Analysis = machineAnalysis(machine),

@@ -1,10 +1,10 @@
 /**
  * RadixFormat: what a page-table format must say for the algorithms of `radix.ts`.
  *
- * A table is one frame of 512 entries of 8 bytes; level 1 is the lowest. An entry is a frame number,
- * from bit `frameShift` on, and marks around it. Everything is masks on its two 32-bit halves, so
- * that the algorithms contain no case of any format. Intel's two stages, AMD's and RISC-V's tables and
- * Arm's 4 KiB granule are of this kind.
+ * A table is one frame of 512 entries of 8 bytes; level 1 is the lowest. An entry is a frame
+ * number, from bit `frameShift` on, and marks around it. Everything is masks on its two 32-bit
+ * halves, so that the algorithms contain no case of any format. Intel's two stages, AMD's and
+ * RISC-V's tables and Arm's 4 KiB granule are of this kind.
  */
 
 export const ENTRIES = 512;

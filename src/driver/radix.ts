@@ -4,10 +4,10 @@
  * Addresses are frame numbers (4 KiB): `iova` on the device's side, `pfn` in memory. The algorithms
  * know no format; masks come from a RadixFormat.
  *
- * Invariants. A table other than the root has at least one entry in use, so that looking at an entry
- * tells whether anything below is mapped. `map` and `split` change nothing when they throw. `unmap`
- * never fails; tables that fall empty are unlinked and handed to the caller, who frees them once no
- * cache can lead to them.
+ * Invariants. A table other than the root has at least one entry in use, so that looking at an
+ * entry tells whether anything below is mapped. `map` and `split` change nothing when they throw.
+ * `unmap` never fails; tables that fall empty are unlinked and handed to the caller, who frees them
+ * once no cache can lead to them.
  *
  * Hot: `map` and `unmap`. Entries are pairs of 32-bit words; the lowest table used last is kept, so
  * that consecutive calls do not walk again.
@@ -23,6 +23,7 @@ const LOST = -3;
 /** Frames below one entry of level 4. */
 const UPPER = 2 ** 27;
 
+/** One page table; see the head of this file. */
 export class RadixTable {
   readonly format: RadixFormat;
   /** Frame of the root table. */
@@ -55,8 +56,8 @@ export class RadixTable {
   }
 
   /**
-   * Maps `count` frames from `iova` on to those from `pfn` on, with the largest pages that alignment
-   * allows.
+   * Maps `count` frames from `iova` on to those from `pfn` on, with the largest pages that
+   * alignment allows.
    * @param prot a `Prot` mask.
    * @param low bits of the lower half that every page gets besides (snoop).
    * @throws UapiError EEXIST a part is mapped already; ENOMEM; EIO a table's memory is lost.
@@ -82,7 +83,8 @@ export class RadixTable {
   }
 
   /**
-   * Removes every page that lies in the range; one that is only partly inside is removed as a whole.
+   * Removes every page that lies in the range; one that is only partly inside is removed as a
+   * whole.
    * @returns frames removed. Tables that fell empty are in `unlinked`.
    */
   unmap(iova: number, count: number): number {
@@ -111,8 +113,8 @@ export class RadixTable {
   }
 
   /**
-   * Replaces large pages so that none reaches across the boundary below `iova`. The same frames stay
-   * mapped with the same rights.
+   * Replaces large pages so that none reaches across the boundary below `iova`. The same frames
+   * stay mapped with the same rights.
    * @returns whether a page was replaced.
    * @throws UapiError ENOMEM.
    */

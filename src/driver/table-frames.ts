@@ -9,6 +9,7 @@ import type { FrameOwner, PhysicalMemory } from "../memory/index.js";
 
 const FIRST_COUNTS = 64;
 
+/** See the head of this file. One for all tables of a driver. */
 export class TableFrames {
   readonly memory: PhysicalMemory;
   /** Used entries by `word index of the frame >>> 10`; replaced when it grows. */

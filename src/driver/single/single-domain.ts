@@ -12,6 +12,7 @@ import { type LargestLeaf, STAGE2_SNOOP, stage2Format } from "../vtd/page-format
 /** Depth of its tables: 48 bits of address. */
 export const SINGLE_LEVELS = 4;
 
+/** One unit, through its registers. */
 export class SingleUnit implements IommuInstance {
   readonly label: string;
   readonly iommu: Iommu;
@@ -43,6 +44,7 @@ export class SingleUnit implements IommuInstance {
   }
 }
 
+/** An empty table. */
 export class SingleBlockedDomain implements BlockedDomain {
   readonly kind = "blocked";
   readonly instance: SingleUnit;
@@ -52,6 +54,7 @@ export class SingleBlockedDomain implements BlockedDomain {
   }
 }
 
+/** One address space; whoever holds it, all devices behind the unit use it. */
 export class SinglePagingDomain implements PagingDomain {
   readonly kind = "paging";
   readonly instance: SingleUnit;

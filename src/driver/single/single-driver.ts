@@ -2,8 +2,8 @@
  * SingleTableDriver: the driver port on an IOMMU that cannot match requesters.
  *
  * All devices behind the unit use one table, so a domain given to one is given to all: the last
- * attach stands, and the layer above, which sees them as one alias set, gives all the same. There are
- * no PASIDs, no device TLBs, and interrupts are not isolated.
+ * attach stands, and the layer above, which sees them as one alias set, gives all the same. There
+ * are no PASIDs, no device TLBs, and interrupts are not isolated.
  */
 import { UapiError } from "../../abi/index.js";
 import { SingleTableRegister } from "../../iommu/index.js";
@@ -54,6 +54,7 @@ interface UnitState {
   active: Domain | undefined;
 }
 
+/** Drives every single-table unit of a host. */
 export class SingleTableDriver implements IommuDriver {
   readonly name = "single-table";
   readonly frames: TableFrames;

@@ -2,8 +2,8 @@
  * How a domain and the rows that use it know each other.
  *
  * A domain has one *tag* (domain id) in each unit where it is used; an *attachment* is one row: a
- * requester and a PASID (0: requests without one). Caches are tagged with domain id and, for stage 1
- * and nested translations, the PASID; device TLBs with requester and PASID.
+ * requester and a PASID (0: requests without one). Caches are tagged with domain id and, for stage
+ * 1 and nested translations, the PASID; device TLBs with requester and PASID.
  */
 import { ALL_PAGES, type DeviceTlbTarget } from "./invalidation-queue.js";
 import type { Requester } from "./requester.js";

@@ -39,6 +39,7 @@ export interface InterruptMessage {
 const ENTRY_BYTES = 16;
 const ENTRIES_PER_FRAME = 256;
 
+/** The table of one unit. */
 export class InterruptTable {
   readonly #frames: TableFrames;
   readonly #queue: InvalidationQueue;

@@ -36,6 +36,7 @@ interface Stage1 {
   readonly writeProtect: boolean;
 }
 
+/** A user's stage-1 table, attached like any domain. */
 export class VtdNestedDomain implements NestedDomain, VtdDomain {
   readonly kind = "nested";
   readonly label: string;

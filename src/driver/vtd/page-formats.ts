@@ -36,8 +36,8 @@ export function stage2Format(levels: number, largest: LargestLeaf): RadixFormat 
 }
 
 /**
- * Stage 1: x86's own format. All pages are for unprivileged requests too; a page that can be written
- * can be read.
+ * Stage 1: x86's own format. All pages are for unprivileged requests too; a page that can be
+ * written can be read.
  * @param levels 4 or 5.
  */
 export function stage1Format(levels: number, largest: LargestLeaf): RadixFormat {

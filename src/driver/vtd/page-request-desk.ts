@@ -1,9 +1,10 @@
 /**
  * PageRequestDesk: groups of page requests between queue and answer.
  *
- * A device may send several requests in a group and gets one answer, to the last of them. Groups are
- * told apart by requester, PASID and group index. A group that nobody takes is answered "invalid";
- * one whose slot changes before the answer too, and an answer that comes after that goes nowhere.
+ * A device may send several requests in a group and gets one answer, to the last of them. Groups
+ * are told apart by requester, PASID and group index. A group that nobody takes is answered
+ * "invalid"; one whose slot changes before the answer too, and an answer that comes after that goes
+ * nowhere.
  */
 import type { PageFault, PageRequestGroup } from "../driver-port.js";
 import type { InvalidationQueue } from "./invalidation-queue.js";

@@ -1,9 +1,9 @@
 /**
  * VtdPagingDomain: an address space in a radix table, and the caches that know parts of it.
  *
- * The granule is 4 KiB. What `unmap` removed is gathered; `sync` has every cache forget it (IOTLBs of
- * all units, device TLBs, and the translations of nested domains on top) and only then gives empty
- * table frames back.
+ * The granule is 4 KiB. What `unmap` removed is gathered; `sync` has every cache forget it (IOTLBs
+ * of all units, device TLBs, and the translations of nested domains on top) and only then gives
+ * empty table frames back.
  */
 import { UapiError } from "../../abi/index.js";
 import {
@@ -40,6 +40,7 @@ export interface PagingShape {
 /** One bit of the address is the sign: stage 1 maps the lower half of the canonical addresses. */
 const SIGN_BIT = 1;
 
+/** One address space; see the head of this file. */
 export class VtdPagingDomain implements PagingDomain, VtdDomain {
   readonly kind = "paging";
   readonly label: string;

@@ -5,9 +5,9 @@
  * domains stand in PASID entries, that of requests without PASID at PASID 0 (the context entry's
  * RID_PASID). In legacy mode the context entry itself holds the one domain.
  *
- * Order of writes. A row of several 8-byte words never holds a mixture: `clear` makes it not present
- * and has every cache forget it before `fill` writes the new words, the one with the present bit
- * last. So a request meets the old row, none, or the new one.
+ * Order of writes. A row of several 8-byte words never holds a mixture: `clear` makes it not
+ * present and has every cache forget it before `fill` writes the new words, the one with the
+ * present bit last. So a request meets the old row, none, or the new one.
  */
 import { UapiError } from "../../abi/index.js";
 import {

@@ -1,9 +1,9 @@
 /**
  * VtdUnit: one remapping unit under control of the driver: VT-d 5.0 § 10.
  *
- * Constructing it sets up invalidation queue, device table and, where there is one, the page request
- * queue and the interrupt remapping table, and switches translation on. From then on a device that
- * was given nothing is blocked: its context entry is not present.
+ * Constructing it sets up invalidation queue, device table and, where there is one, the page
+ * request queue and the interrupt remapping table, and switches translation on. From then on a
+ * device that was given nothing is blocked: its context entry is not present.
  */
 import { UapiError } from "../../abi/index.js";
 import { VtdRegister } from "../../formats/index.js";

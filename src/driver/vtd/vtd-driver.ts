@@ -2,8 +2,8 @@
  * VtdDriver: the driver port on VT-d units.
  *
  * A device is taken up at first use: its rows are made, not present. A slot then holds blocked (row
- * not present), the kernel's own domain, or a domain of a user. Every change goes from the old row to
- * the new one by way of not present, so identity or the kernel's domain never shows in between.
+ * not present), the kernel's own domain, or a domain of a user. Every change goes from the old row
+ * to the new one by way of not present, so identity or the kernel's domain never shows in between.
  *
  * Devices that share a requester ID share its row: the last attach stands. Giving all of them the
  * same domain is the business of the layer above, which knows alias sets.
@@ -45,6 +45,7 @@ const INTERRUPT_WINDOW: Span = { first: 0xfee0_0000n, last: 0xfeef_ffffn };
 /** Row of requests without PASID. */
 const NO_PASID = 0;
 
+/** Drives every VT-d unit of a host. */
 export class VtdDriver implements IommuDriver {
   readonly name = "vtd";
   readonly units: readonly VtdUnit[];
