@@ -6,6 +6,7 @@ export const ERRNO = {
   EPERM: 1,
   ENOENT: 2,
   EIO: 5,
+  ENXIO: 6,
   E2BIG: 7,
   EBADF: 9,
   EAGAIN: 11,
@@ -25,7 +26,7 @@ export const ERRNO = {
   EBADFD: 77,
   EMSGSIZE: 90,
   EOPNOTSUPP: 95,
-  ENXIO: 6,
+  EADDRINUSE: 98,
 } as const;
 
 export type ErrnoName = keyof typeof ERRNO;
