@@ -142,6 +142,13 @@ export interface IommuInstance {
   readonly label: string;
 }
 
+/** A queue of commands that hardware reads from guest memory. */
+export interface HardwareQueue {
+  /** The queue that must outlive this one. */
+  readonly dependsOn: HardwareQueue | undefined;
+  free(): void;
+}
+
 /** A slice of an IOMMU for one virtual machine. */
 export interface VirtualIommu {
   readonly type: number;
@@ -150,6 +157,12 @@ export interface VirtualIommu {
   /** A nested domain through it. */
   allocNested(data: DriverData, flags: { readonly pasid: boolean }): NestedDomain;
   readonly invalidate: ((type: number, entries: InvalidationEntries) => void) | undefined;
+  /** Types that `allocQueue` knows. */
+  readonly queueTypes: readonly number[];
+  /** Undefined: no hardware queues. @throws UapiError EINVAL, EEXIST, EIO. */
+  readonly allocQueue:
+    | ((type: number, index: number, frame: number, length: bigint) => HardwareQueue)
+    | undefined;
   addDevice(device: Bdf, virtualId: bigint): void;
   removeDevice(device: Bdf, virtualId: bigint): void;
   free(): void;

@@ -16,6 +16,7 @@ import { AreaFlag } from "./area-rows.js";
 import { AreaSet } from "./area-set.js";
 import { FreeSearch } from "./free-search.js";
 import { PAGE_SIZE } from "./limits.js";
+import { noMemory } from "./no-memory.js";
 import type { OriginTable } from "./origin.js";
 import type { AllocationPermit } from "./ports.js";
 import { ReservedSet } from "./reserved-set.js";
@@ -38,6 +39,12 @@ export interface SpaceAccess {
   unmap(iova: bigint, length: bigint): void;
 }
 
+/** A space whose mappings were resolved through this one. */
+export interface ChildSpace {
+  /** These addresses of the parent go away. @throws UapiError EBUSY when its policy refuses. */
+  parentUnmaps(first: bigint, last: bigint): void;
+}
+
 export class IoPagetable implements PagesHolder {
   readonly tables: SpaceTables;
   readonly areas = new AreaSet();
@@ -45,6 +52,7 @@ export class IoPagetable implements PagesHolder {
   readonly search = new FreeSearch(this.areas);
   readonly domains: PagingDomain[] = [];
   readonly accesses = new Set<SpaceAccess>();
+  readonly children = new Set<ChildSpace>();
   /** Pins of accesses by row; rows without are absent. */
   readonly accessPins = new Map<number, number>();
   /** Locks of hardware queues by row. */
@@ -217,18 +225,20 @@ export class IoPagetable implements PagesHolder {
 
   /** @throws UapiError EADDRINUSE when a mapping or an allowed range is there. */
   reserve(span: Span, owner: object | undefined): void {
-    const isMapped = this.hasArea(span);
-    if (isMapped || this.reserved.allowedIn(span) !== undefined) {
-      const rule = isMapped
-        ? "a mapping lies in addresses that must be reserved"
-        : "an allowed range lies in addresses that must be reserved";
-      throw new UapiError("EADDRINUSE", rule, {
-        evidence: [{ kind: "reserved-range", windows: [span] }],
-        cite: "Linux iopt_reserve_iova()",
-      });
-    }
+    this.checkUnused(span);
     this.reserved.add(span, owner);
     this.search.forget();
+  }
+
+  /** @throws UapiError EADDRINUSE when a mapping or an allowed range is in the span. */
+  checkUnused(span: Span): void {
+    const isMapped = this.hasArea(span);
+    if (!isMapped && this.reserved.allowedIn(span) === undefined) return;
+    const what = isMapped ? "a mapping" : "an allowed range";
+    throw new UapiError("EADDRINUSE", `${what} lies in addresses that must be reserved`, {
+      evidence: [{ kind: "reserved-range", windows: [span] }],
+      cite: "Linux iopt_reserve_iova()",
+    });
   }
 
   unreserve(owner: object): void {
@@ -407,9 +417,3 @@ const U64_LAST = 2n ** 64n - 1n;
 const CITE_MAP = { cite: "Linux iopt_check_iova()" };
 const CITE_ADD = { cite: "Linux iopt_table_add_domain()" };
 const CITE_ALIGN = { cite: "Linux iopt_check_iova_alignment()" };
-
-export function noMemory(what: string): UapiError {
-  return new UapiError("ENOMEM", `no memory for ${what}`, {
-    evidence: [{ kind: "no-memory", what }],
-  });
-}

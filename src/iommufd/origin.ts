@@ -12,7 +12,7 @@ export type AccountingMode = "none" | "user" | "mm";
 
 export interface OriginKey {
   readonly source: PageSource;
-  readonly process: UserProcess;
+  readonly caller: UserProcess;
   readonly mode: AccountingMode;
   readonly writable: boolean;
 }
@@ -24,7 +24,7 @@ export class Origin {
   readonly source: PageSource;
   readonly writable: boolean;
   readonly mode: AccountingMode;
-  process: UserProcess;
+  caller: UserProcess;
   /** Areas and shared pages that name it. */
   refs = 0;
   /** Pages pinned now, once per pages object. */
@@ -33,7 +33,7 @@ export class Origin {
   constructor(id: number, key: OriginKey) {
     this.id = id;
     this.source = key.source;
-    this.process = key.process;
+    this.caller = key.caller;
     this.mode = key.mode;
     this.writable = key.writable;
   }
@@ -41,31 +41,31 @@ export class Origin {
   /** @throws UapiError EFAULT …, ENOMEM above the limit: then nothing stays pinned. */
   pin(page: number, count: number, frames: Float64Array): void {
     this.source.pin(page, count, this.writable, frames);
-    if (!this.charge(this.process, count)) {
+    if (!this.charge(this.caller, count)) {
       this.source.unpin(page, count);
       throw new UapiError("ENOMEM", "locked memory would exceed the limit of the process", {
-        evidence: [{ kind: "memory-limit", process: this.process.label, pages: count }],
+        evidence: [{ kind: "memory-limit", process: this.caller.label, pages: count }],
         cite: CITE,
       });
     }
-    this.process.countPinned(count);
+    this.caller.countPinned(count);
     this.pinned += count;
   }
 
   unpin(page: number, count: number): void {
     this.source.unpin(page, count);
-    this.locked(this.process)?.uncharge(count);
-    this.process.countPinned(-count);
+    this.locked(this.caller)?.uncharge(count);
+    this.caller.countPinned(-count);
     this.pinned -= count;
   }
 
-  charge(process: UserProcess, count: number): boolean {
-    return this.locked(process)?.charge(count) ?? true;
+  charge(caller: UserProcess, count: number): boolean {
+    return this.locked(caller)?.charge(count) ?? true;
   }
 
-  locked(process: UserProcess): LockedMemory | undefined {
+  locked(caller: UserProcess): LockedMemory | undefined {
     if (this.mode === "none") return undefined;
-    return this.mode === "user" ? process.userLocked : process.processLocked;
+    return this.mode === "user" ? caller.userLocked : caller.processLocked;
   }
 }
 
@@ -85,7 +85,7 @@ export class OriginTable {
   take(key: OriginKey): Origin {
     const list = this.#bySource.get(key.source);
     const found = list?.find(
-      (o) => o.process === key.process && o.mode === key.mode && o.writable === key.writable,
+      (o) => o.caller === key.caller && o.mode === key.mode && o.writable === key.writable,
     );
     if (found !== undefined) {
       found.refs++;

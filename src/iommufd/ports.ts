@@ -74,6 +74,8 @@ export interface IsolationPort extends GroupPort {
   /** Why `device` shares its address space with the others of its alias set. */
   aliasEvidence(device: Bdf): readonly Evidence[];
   pasidPath(device: Bdf): PasidPath;
+  /** A virtual function whose page requests are its physical function's. Absent: none is. */
+  sharesPageRequests?(device: Bdf): boolean;
   /** Windows of peers that an untranslated request of `device` reaches; by bus address. */
   peerWindows(device: Bdf): readonly PeerWindow[];
 }

@@ -1,0 +1,4 @@
+/** A driver without hardware. */
+export * from "./mock-domain.js";
+export * from "./mock-driver.js";
+export * from "./mock-nested.js";
