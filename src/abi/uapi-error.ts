@@ -14,6 +14,7 @@ export interface Refusal {
   readonly cite?: string | undefined;
 }
 
+/** A refusal; see the head of the file. */
 export class UapiError extends Error {
   override readonly name = "UapiError";
   readonly code: ErrnoName;

@@ -41,6 +41,7 @@ const CITE_CLAIM = "Linux iommu_device_claim_dma_owner()";
 const CITE_USE = "Linux iommu_device_use_default_domain()";
 const CITE_DIRECT = "Linux __iommu_device_set_domain(): require_direct";
 
+/** Who owns the groups of one machine. */
 export class DmaOwnership {
   readonly #groups: GroupPort;
   readonly #driver: IommuDriver;

@@ -47,6 +47,7 @@ export interface Pin {
 const CITE_PIN = "Linux iommufd_access_pin_pages()";
 const CITE_RW = "Linux iommufd_access_rw()";
 
+/** See the head of the file. */
 export class Access implements IommufdObject, SpaceAccess {
   readonly kind = "access";
   readonly id: number;
@@ -79,7 +80,7 @@ export class Access implements IommufdObject, SpaceAccess {
     return this.#pins.size;
   }
 
-  /** @throws UapiError EINVAL (attached already), EADDRINUSE (mappings do not fit the alignment). */
+  /** @throws UapiError EINVAL (attached already), EADDRINUSE (alignment). */
   attach(ioas: Ioas): void {
     if (this.#ioas !== undefined) {
       throw new UapiError("EINVAL", "the access has a space already", {

@@ -54,7 +54,7 @@ export function detachDevice(
   else device.access?.detach();
 }
 
-/** The device is closed: every attachment ends, its vDEVICE leaves a tombstone, its group is let go. */
+/** The device is closed: attachments end, a vDEVICE leaves a tombstone, the group is let go. */
 export function unbindDevice(ctx: ContextState, device: IommufdDevice): void {
   for (const pasid of [...device.attachments.keys()]) {
     if (pasid !== undefined) detach(ctx, device, pasid);

@@ -17,6 +17,7 @@ export interface VirtualDevice extends IommufdObject {
   readonly virtualId: bigint;
 }
 
+/** A bound device. */
 export class IommufdDevice implements SlotDevice {
   readonly kind = "device";
   readonly id: number;

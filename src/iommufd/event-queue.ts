@@ -19,6 +19,7 @@ export interface VirtualEvent {
   readonly data: Uint8Array | undefined;
 }
 
+/** One event queue of a vIOMMU. */
 export class EventQueue implements IommufdObject {
   readonly kind = "veventq";
   readonly id: number;

@@ -52,6 +52,7 @@ interface Entry {
 
 const CITE = "Linux iommufd_fault_fops_write()";
 
+/** One fault queue. */
 export class FaultQueue implements IommufdObject {
   readonly kind = "fault";
   readonly id: number;

@@ -10,6 +10,7 @@ import type { FaultQueue } from "./fault.js";
 import type { Ioas } from "./ioas.js";
 import type { IommufdObject } from "./object-table.js";
 
+/** A page table that shows an IOAS. */
 export class HwptPaging implements IommufdObject {
   readonly kind = "hwpt-paging";
   readonly id: number;
@@ -57,6 +58,7 @@ export interface HwptOptions {
   readonly fault: FaultQueue | undefined;
 }
 
+/** A guest's page table. */
 export class HwptNested implements IommufdObject {
   readonly kind = "hwpt-nested";
   readonly id: number;

@@ -1,6 +1,6 @@
 /**
- * An address space in software: which addresses show which memory, in which domains that is entered,
- * and who else holds it.
+ * An address space in software: which addresses show which memory, in which domains that is
+ * entered, and who else holds it.
  *
  * Invariants: areas are disjoint and touch no reserved range; while the space has a domain, every
  * area's pages are held once and every domain maps all of them (but revoked device memory); without

@@ -82,7 +82,7 @@ const CITE_PROCESS = "Linux iommufd_ioas_change_process()";
 
 /**
  * Charges all mapped memory to another process.
- * @throws UapiError EINVAL (memory that is not a file's), ENOMEM (above its limit): nothing changed.
+ * @throws UapiError EINVAL (memory that is not a file's), ENOMEM (its limit): nothing changed.
  */
 export function changeProcess(ctx: ContextState, caller: UserProcess): void {
   const origins = [...ctx.tables.origins.all()];

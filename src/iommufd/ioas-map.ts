@@ -195,7 +195,7 @@ function chooseFree(space: IoPagetable, length: bigint, start: bigint): bigint {
   return addressOf(space.search.page, space.search.offset);
 }
 
-/** min(length rounded up to a power of two, lowest set bit of the memory's address), at most 2 MiB. */
+/** The smaller of length rounded up and lowest set bit of the memory's address, up to 2 MiB. */
 function autoAlignment(length: bigint, start: bigint): number {
   const limit = BigInt(AUTO_ALIGN_MAX);
   let alignment = length >= limit ? limit : 1n << BigInt((length - 1n).toString(2).length);

@@ -15,6 +15,7 @@ export interface PageTableOf {
   readonly domain: PagingDomain;
 }
 
+/** One address space. */
 export class Ioas implements IommufdObject {
   readonly kind = "ioas";
   readonly id: number;

@@ -75,6 +75,7 @@ export interface BindArgs {
   readonly cookie?: bigint | undefined;
 }
 
+/** One context; see the head of the file. */
 export class Iommufd {
   readonly state: ContextState;
   /** Why the last call that failed did; calls that succeed leave it. */

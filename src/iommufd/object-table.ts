@@ -1,9 +1,10 @@
 /**
  * The objects of one context by id.
  *
- * Creation has two phases: an id is reserved (invisible: looking it up says ENOENT), then the object
- * is published; whatever fails in between gives the id back. The lowest free id is handed out, from
- * 1. An object with users other than the table cannot be destroyed. A tombstone keeps an id unusable.
+ * Creation has two phases: an id is reserved (invisible: looking it up says ENOENT), then the
+ * object is published; whatever fails in between gives the id back. The lowest free id is handed
+ * out, from 1. An object with users other than the table cannot be destroyed. A tombstone keeps an
+ * id unusable.
  */
 import { UapiError } from "../abi/index.js";
 import { IdHeap } from "./id-heap.js";

@@ -5,8 +5,8 @@
  * the devices of one alias set, because the hardware cannot tell them apart. linux-7.2: the whole
  * group. With a PASID only members that have PASIDs are programmed.
  *
- * Invariant: every member of a slot's scope has the slot's domain in hardware; devices in `attached`
- * are those whose users asked for it. The last of them takes the slot away.
+ * Invariant: every member of a slot's scope has the slot's domain in hardware; devices in
+ * `attached` are those whose users asked for it. The last of them takes the slot away.
  */
 import type { DmaDevice, HardwareSlot } from "../driver/index.js";
 import type { Bdf, Pasid, Span } from "../units/index.js";

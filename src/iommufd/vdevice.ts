@@ -2,6 +2,7 @@
 import type { IommufdDevice, VirtualDevice } from "./device.js";
 import type { Viommu } from "./viommu.js";
 
+/** A device in a virtual IOMMU. */
 export class Vdevice implements VirtualDevice {
   readonly kind = "vdevice";
   readonly id: number;

@@ -11,6 +11,7 @@ export interface EventSink extends IommufdObject {
   report(data: Uint8Array): void;
 }
 
+/** One virtual IOMMU. */
 export class Viommu implements IommufdObject {
   readonly kind = "viommu";
   readonly id: number;

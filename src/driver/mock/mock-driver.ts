@@ -2,7 +2,8 @@
  * A driver without hardware, for tests of everything above drivers. It behaves as the driver that
  * Linux's iommufd selftest brings along, and counts what it hands out.
  *
- * Quirk kept from there: PASID 1024 refuses the second table in a row on a device with ENOMEM, once.
+ * Quirk kept from there: PASID 1024 refuses the second table in a row on a device once, with
+ * ENOMEM.
  */
 import { UapiError } from "../../abi/index.js";
 import type { Bdf, Pasid } from "../../units/index.js";
@@ -20,7 +21,7 @@ import type {
   ReservedSpan,
   VirtualIommu,
 } from "../driver-port.js";
-import { type MockPermit, MockPagingDomain, type MockTableType } from "./mock-domain.js";
+import { MockPagingDomain, type MockPermit, type MockTableType } from "./mock-domain.js";
 import {
   CACHE_DEFAULT,
   checkMockData,
