@@ -98,6 +98,17 @@ function report(tally, files, milliseconds) {
   return failed;
 }
 
+/** How far the run is, on a terminal only; returns what removes the line again. */
+function showProgress(tally) {
+  if (!process.stdout.isTTY) return () => {};
+  const show = () => process.stdout.write(`\r${tally.passed} passed ...`);
+  const timer = setInterval(show, 250);
+  return () => {
+    clearInterval(timer);
+    process.stdout.write("\r\u001b[K");
+  };
+}
+
 async function main(words) {
   if (process.env.IOASIS_NO_SETUP !== "1") setup();
   const files = findTests(words);
@@ -114,7 +125,9 @@ async function main(words) {
   stream.on("test:fail", (event) => tally.fail(event));
   stream.on("test:stderr", (event) => process.stderr.write(event.message));
   stream.resume();
-  await new Promise((done) => stream.once("end", done));
+  const done = showProgress(tally);
+  await new Promise((ended) => stream.once("end", ended));
+  done();
   process.exitCode = report(tally, files.length, performance.now() - began) === 0 ? 0 : 1;
 }
 
