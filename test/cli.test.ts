@@ -161,6 +161,22 @@ test("standard input, exit 1 where computed and recorded differ, exit 2 for bad 
   assert.match(garbage.err, /^ioasis: -: nothing known was found/);
 });
 
+test("--check belongs to every command that answers about groups", async () => {
+  const lspci = readFileSync(join(SWITCH, "lspci.txt"), "utf8");
+  const wrong = join(scratch, "wrong-groups.txt");
+  writeFileSync(wrong, lspci.replace(/^(03:00\.0[\s\S]*?IOMMU group: )\d+/m, "$10"));
+  const bare = join(scratch, "no-groups.txt");
+  writeFileSync(bare, lspci.replace(/^\tIOMMU group: .*\n/gm, ""));
+  for (const command of [["groups"], ["devices"], ["pasid"], ["p2p"], ["explain", "03:00.0"]]) {
+    const code = async (from: string) => answered([...command, "--check", "--from", from]);
+    assert.equal((await code(SWITCH)).code, 0, command[0]);
+    assert.equal((await code(wrong)).code, 1, command[0]);
+    const none = await code(bare);
+    assert.equal(none.code, 0, command[0]);
+    assert.match(none.err, /no recorded groups; nothing was compared/);
+  }
+});
+
 const REFUSED: readonly (readonly [string, readonly string[], RegExp])[] = [
   ["unknown command", ["gruops"], /gruops/],
   ["unknown option", ["groups", "--frm", "x"], /--frm/],
@@ -201,20 +217,19 @@ test("help shows examples and fits 100 columns; the version is the package's", (
 
 test("completion for bash is a script that bash accepts and that completes", () => {
   const { out } = run(["completion", "bash"]);
-  const ask = (words: string): string =>
-    spawnSync(
-      "bash",
-      [
-        "-c",
-        `${out}\nCOMP_WORDS=(${words}); COMP_CWORD=$((\${#COMP_WORDS[@]}-1)); _ioasis; echo "\${COMPREPLY[@]}"`,
-      ],
-      {
-        encoding: "utf8",
-      },
-    ).stdout.trim();
+  const ask = (line: string): string => {
+    // Bash hands over the line, and its words split at colons too.
+    const words = line.replaceAll(":", " : ");
+    const script =
+      `${out}\nls() { echo 0000:00:01.0 0000:03:00.0 0000:03:00.1; }\n` +
+      `COMP_LINE="${line}"; COMP_POINT=\${#COMP_LINE}; COMP_WORDS=(${words}); ` +
+      `COMP_CWORD=$((\${#COMP_WORDS[@]}-1)); _ioasis; echo "\${COMPREPLY[@]}"`;
+    return spawnSync("bash", ["-c", script], { encoding: "utf8" }).stdout.trim();
+  };
   assert.equal(ask("ioasis gr"), "groups");
   assert.equal(ask("ioasis groups --rules linux-7"), "linux-7.2");
   assert.equal(ask("ioasis groups --ch"), "--check");
+  assert.equal(ask("ioasis explain 0000:03:00"), "00.0 00.1");
   for (const shell of ["zsh", "fish"])
     assert.match(run(["completion", shell]).out, /--check|-l check/);
 });

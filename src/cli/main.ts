@@ -167,9 +167,6 @@ function addCommand(program: Command, row: CommandRow, execute: Execute): void {
       await execute(await row.load(), [...args, ...devices], { ...options, from: sources });
     });
   if (analysis) addAnalysisOptions(command);
-  if (name === "groups") {
-    command.option("--check", "exit 1 when the computed groups differ from the recorded ones");
-  }
   if (name === "capture") {
     command
       .option("--from <source...>", "convert another capture instead of reading this host")
@@ -187,7 +184,8 @@ function addAnalysisOptions(command: Command): void {
         .argParser(parseRules),
     )
     .option("--strict", "count what hardware may route as if it did")
-    .option("--json", "JSON with a published schema (schemas/)");
+    .option("--json", "JSON with a published schema (schemas/)")
+    .option("--check", "exit 1 when the computed groups differ from the recorded ones");
 }
 
 /**

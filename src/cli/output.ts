@@ -23,3 +23,29 @@ export class UsageError extends Error {
 export function writeJson(out: Output, value: unknown): void {
   out.line(JSON.stringify(value, undefined, 2));
 }
+
+const CHUNK = 1 << 16;
+
+/**
+ * Writes what {@link writeJson} would write of `{...head, [key]: [...items]}`, in pieces: of a host
+ * with 50,000 functions the whole is longer than a string may be.
+ */
+export function writeJsonList(
+  out: Output,
+  head: Readonly<Record<string, unknown>>,
+  key: string,
+  items: Iterable<unknown>,
+): void {
+  let text = `${JSON.stringify(head, undefined, 2).slice(0, -2)},\n  ${JSON.stringify(key)}: [`;
+  let empty = true;
+  for (const item of items) {
+    if (!empty) text += ",";
+    const body = `    ${JSON.stringify(item, undefined, 2).replaceAll("\n", "\n    ")}`;
+    if (text.length > CHUNK) {
+      out.line(text);
+      text = body;
+    } else text += `\n${body}`;
+    empty = false;
+  }
+  out.line(`${text}${empty ? "" : "\n  "}]\n}`);
+}

@@ -44,6 +44,33 @@ test("devices that different rules vouch for are told apart", () => {
   assert.match(told[0] ?? "", /01:00\.0 and 0000:03:00\.0 are known .* \(kernel rule a\)\.$/);
 });
 
+test("all functions of one slot, and all that shared addressing needs, are one sentence", () => {
+  const at = (fn: number) => makeBdf(0, 1, 0, fn);
+  const beside = (fn: number, other: number): Evidence => ({
+    kind: "same-slot-not-isolated",
+    at: at(fn),
+    with: at(other),
+    cite: "Linux",
+  });
+  const elsewhere: Evidence = {
+    ...beside(1, 0),
+    at: makeBdf(0, 2, 0, 1),
+    with: makeBdf(0, 2, 0, 0),
+  };
+  assert.deepEqual(condensedSentences([beside(2, 0), beside(1, 0), elsewhere], call), [
+    "Root ports 0000:01:00.0, 0000:01:00.1 and 0000:01:00.2 are functions of one slot and none is " +
+      "kept from the others.",
+    "Root port 0000:02:00.1 and root port 0000:02:00.0 are functions of one slot and neither is " +
+      "kept from the other.",
+  ]);
+  const needs = ["PASID", "ATS", "PRI"].map((capability): Evidence => {
+    return { kind: "sva-needs", at: at(0), capability, cite: "PCIe 6" };
+  });
+  assert.deepEqual(condensedSentences(needs, call), [
+    "Shared virtual addressing needs PASID, ATS and PRI, which root port 0000:01:00.0 cannot use.",
+  ]);
+});
+
 test("a plural sentence exists in good form for each kind that has one", () => {
   const kinds: EvidenceKind[] = [
     "path-not-isolated",

@@ -3,6 +3,7 @@
  * sentence at the place of the first. What is left out of the text is still in the JSON.
  */
 import type { Evidence, EvidenceKind } from "../isolation/index.js";
+import { type Bdf, formatBdf } from "../units/index.js";
 import { bitList, type CallDevice, capital, evidenceText, quirkSince } from "./evidence-text.js";
 
 type Plural = (devices: string, first: Evidence) => string;
@@ -42,21 +43,47 @@ const PLURAL: Partial<Record<EvidenceKind, Plural>> = {
 export function condensedSentences(evidence: readonly Evidence[], call: CallDevice): string[] {
   const groups = new Map<string, Evidence[]>();
   for (const e of evidence) {
-    const key =
-      PLURAL[e.kind] === undefined
-        ? evidenceText(e, call)
-        : `${e.kind} ${e.bits ?? ""} ${e.quirk ?? ""} ${e.detail ?? ""}`;
+    const key = keyOf(e, call);
     const list = groups.get(key);
     if (list === undefined) groups.set(key, [e]);
-    else if (!list.some((other) => other.at === e.at)) list.push(e);
+    else list.push(e);
   }
-  return [...groups.values()].map((list) => {
-    const [first] = list as [Evidence];
-    const plural = PLURAL[first.kind];
-    if (list.length === 1 || plural === undefined) return evidenceText(first, call);
-    const devices = enumerate(list.map((e) => call(e.at)));
-    return capital(plural(devices, first));
-  });
+  return [...groups.values()].map((list) => oneSentence(list, call));
+}
+
+/** What one sentence can tell together. */
+function keyOf(e: Evidence, call: CallDevice): string {
+  if (e.kind === "same-slot-not-isolated") return `${e.kind} ${slotOf(e.at)}`;
+  if (e.kind === "sva-needs") return `${e.kind} ${e.at}`;
+  if (PLURAL[e.kind] === undefined) return evidenceText(e, call);
+  return `${e.kind} ${e.bits ?? ""} ${e.quirk ?? ""} ${e.detail ?? ""}`;
+}
+
+/** Bus and device, without the function. */
+function slotOf(bdf: Bdf): string {
+  return formatBdf(bdf).slice(0, -2);
+}
+
+function oneSentence(list: readonly Evidence[], call: CallDevice): string {
+  const [first] = list as readonly [Evidence];
+  if (first.kind === "same-slot-not-isolated") return sameSlot(list, call);
+  if (first.kind === "sva-needs") {
+    const needs = [...new Set(list.map((e) => e.capability ?? "this"))];
+    return evidenceText({ ...first, capability: joinAnd(needs) }, call);
+  }
+  const devices = [...new Set(list.map((e) => e.at))];
+  const plural = PLURAL[first.kind];
+  if (devices.length === 1 || plural === undefined) return evidenceText(first, call);
+  return capital(plural(enumerate(devices.map(call)), first));
+}
+
+function sameSlot(list: readonly Evidence[], call: CallDevice): string {
+  const [first] = list as readonly [Evidence];
+  const mates = list.flatMap((e) => (e.with === undefined ? [e.at] : [e.at, e.with]));
+  const devices = [...new Set(mates)].sort((a, b) => a - b);
+  if (devices.length <= 2) return evidenceText(first, call);
+  const names = capital(enumerate(devices.map(call)));
+  return `${names} are functions of one slot and none is kept from the others.`;
 }
 
 /**

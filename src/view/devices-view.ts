@@ -49,43 +49,60 @@ export interface DevicesPayload {
   readonly devices: readonly DeviceJson[];
 }
 
+export interface PasidJson {
+  readonly device: string;
+  readonly pasid: VerdictJson;
+  readonly ats: VerdictJson;
+  readonly pri: VerdictJson;
+  readonly sva: VerdictJson;
+}
+
 export interface PasidPayload {
   readonly schema: "ioasis/pasid/1";
   readonly rules: string;
-  readonly devices: readonly {
-    readonly device: string;
-    readonly pasid: VerdictJson;
-    readonly ats: VerdictJson;
-    readonly pri: VerdictJson;
-    readonly sva: VerdictJson;
-  }[];
+  readonly devices: readonly PasidJson[];
 }
 
 /** `only` undefined: every device. */
 export function devicesPayload(analysis: Analysis, only?: readonly Bdf[]): DevicesPayload {
-  const devices = reportsOf(analysis, only).map((report) => deviceJson(analysis, report));
-  return { schema: "ioasis/devices/1", devices };
+  return { schema: "ioasis/devices/1", devices: [...eachDevice(analysis, only)] };
+}
+
+/** The members of {@link DevicesPayload} one by one: all of a large host are more than a string. */
+export function* eachDevice(analysis: Analysis, only?: readonly Bdf[]): Generator<DeviceJson> {
+  for (const report of eachReport(analysis, only)) yield deviceJson(analysis, report);
 }
 
 /** `ioasis/pasid/1`, for the devices asked for or all. */
 export function pasidPayload(analysis: Analysis, only?: readonly Bdf[]): PasidPayload {
-  const devices = reportsOf(analysis, only).map((report) => ({
-    device: formatBdf(report.device),
-    pasid: verdictJson(report.pasid),
-    ats: verdictJson(report.ats),
-    pri: verdictJson(report.pri),
-    sva: verdictJson(report.sva),
-  }));
-  return { schema: "ioasis/pasid/1", rules: analysis.linuxRules, devices };
+  const devices = [...eachPasid(analysis, only)];
+  return { schema: "ioasis/pasid/1", rules: analysis.rules, devices };
+}
+
+/** The members of {@link PasidPayload} one by one. */
+export function* eachPasid(analysis: Analysis, only?: readonly Bdf[]): Generator<PasidJson> {
+  for (const report of eachReport(analysis, only)) {
+    yield {
+      device: formatBdf(report.device),
+      pasid: verdictJson(report.pasid),
+      ats: verdictJson(report.ats),
+      pri: verdictJson(report.pri),
+      sva: verdictJson(report.sva),
+    };
+  }
 }
 
 /** Reports in address order. */
 export function reportsOf(analysis: Analysis, only?: readonly Bdf[]): DeviceReport[] {
-  const reports =
-    only === undefined
-      ? [...analysis.deviceReports()]
-      : only.map((bdf) => analysis.deviceReport(bdf)).filter((report) => report !== undefined);
-  return reports.sort((a, b) => a.device - b.device);
+  return [...eachReport(analysis, only)];
+}
+
+function* eachReport(analysis: Analysis, only?: readonly Bdf[]): Generator<DeviceReport> {
+  const wanted = only ?? analysis.fabric.functions.map((fn) => fn.bdf);
+  for (const bdf of [...wanted].sort((a, b) => a - b)) {
+    const report = analysis.deviceReport(bdf);
+    if (report !== undefined) yield report;
+  }
 }
 
 function deviceJson(analysis: Analysis, report: DeviceReport): DeviceJson {

@@ -26,20 +26,27 @@ export interface P2pPayload {
 
 /** With devices named: every ordered pair of them. Without: every pair that is reached. */
 export function p2pPayload(analysis: Analysis, only?: readonly Bdf[]): P2pPayload {
-  const pairs: PairJson[] = [];
+  return {
+    schema: "ioasis/p2p/1",
+    edges: analysis.p2p.edges,
+    pairs: [...eachPair(analysis, only)],
+  };
+}
+
+/** The pairs of {@link P2pPayload} one by one: their number may be quadratic in devices. */
+export function* eachPair(analysis: Analysis, only?: readonly Bdf[]): Generator<PairJson> {
   const wanted = only ?? analysis.fabric.functions.map((fn) => fn.bdf);
   const others = only === undefined ? undefined : new Set<Bdf>(only);
   for (const from of [...wanted].sort((a, b) => a - b)) {
     const best = bestReaches(analysis.deviceReport(from)?.reaches ?? []);
     if (others === undefined) {
-      for (const reach of best.values()) pairs.push(pair(from, reach.device, reach));
+      for (const reach of best.values()) yield pair(from, reach.device, reach);
       continue;
     }
     for (const to of [...others].sort((a, b) => a - b)) {
-      if (to !== from) pairs.push(pair(from, to, best.get(to)));
+      if (to !== from) yield pair(from, to, best.get(to));
     }
   }
-  return { schema: "ioasis/p2p/1", edges: analysis.p2p.edges, pairs };
 }
 
 /**

@@ -34,7 +34,9 @@ const DEVICES = "$(ls /sys/bus/pci/devices 2>/dev/null)";
 const SCRIPTS: Readonly<Record<string, (commands: readonly CommandFacts[]) => string>> = {
   bash: (commands) => `# ioasis completion for bash: eval "$(ioasis completion bash)"
 _ioasis() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} cmd=\${COMP_WORDS[1]}
+  # Bash splits words at colons; device addresses have two of them.
+  local cur=\${COMP_LINE:0:COMP_POINT}; cur=\${cur##* }
+  local prev=\${COMP_WORDS[COMP_CWORD-1]} cmd=\${COMP_WORDS[1]}
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W "${commands.map((c) => c.name).join(" ")}" -- "$cur")); return
   fi
@@ -52,7 +54,9 @@ ${commands
   })
   .join("\n")}
   esac
-  declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+  [[ $COMP_WORDBREAKS == *:* ]] || return 0
+  local before=\${cur%"\${cur##*:}"}
+  COMPREPLY=("\${COMPREPLY[@]#"$before"}")
 }
 complete -F _ioasis ioasis`,
   zsh: (commands) => `#compdef ioasis
@@ -75,6 +79,8 @@ ${commands
   })
   .join("\n")}
   esac
+  local before=\${cur%"\${cur##*:}"}
+  COMPREPLY=("\${COMPREPLY[@]#"$before"}")
 }
 compdef _ioasis ioasis`,
   fish: (commands) => `# ioasis completion for fish: ioasis completion fish | source

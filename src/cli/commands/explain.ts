@@ -1,6 +1,7 @@
 /** `ioasis explain DEVICE [OTHER]` */
 import { explainOne, explainPair, explainPayload } from "../../view/index.js";
 import { findDevice, readAnalysis } from "../analysis-input.js";
+import { checkExit } from "../check.js";
 import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError, writeJson } from "../output.js";
 import { drawExplanation } from "../render/explain.js";
@@ -22,5 +23,5 @@ export async function run(
   const explanation = b === undefined ? explainOne(analysis, a) : explainPair(analysis, a, b);
   if (options.json === true) writeJson(out, explainPayload(explanation));
   else drawExplanation(out, input, explanation);
-  return 0;
+  return checkExit(out, input, options);
 }

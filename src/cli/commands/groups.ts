@@ -2,6 +2,7 @@
 import type { RuleSet } from "../../isolation/index.js";
 import { agreementOf, groupsPayload } from "../../view/index.js";
 import { type AnalysisInput, readAnalysis } from "../analysis-input.js";
+import { checkResult } from "../check.js";
 import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError, writeJson } from "../output.js";
 import { drawGroups } from "../render/groups.js";
@@ -17,10 +18,7 @@ export async function run(
   const input = await readAnalysis(out, options);
   const differs =
     options.rules === "all" ? showAll(out, input, options) : showOne(out, input, options);
-  if (options.check === true && input.capture.recorded === null) {
-    out.note("ioasis: --check: this capture has no recorded groups; nothing was compared");
-  }
-  return options.check === true && differs ? 1 : 0;
+  return checkResult(out, options, input.capture.recorded === null ? null : differs);
 }
 
 function showOne(out: Output, input: AnalysisInput, options: CommonOptions): boolean {

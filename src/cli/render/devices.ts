@@ -21,7 +21,7 @@ export function drawDeviceTable(
       formatBdf(report.device),
       String(report.group ?? "-"),
       String(report.isolationGroup ?? "-"),
-      spaceOf(report),
+      fn?.isBridge === true ? "-" : spaceOf(report),
       mark(report.pasid),
       mark(report.ats),
       mark(report.pri),

@@ -56,16 +56,28 @@ export function drawReach(
     if (reaches.length === 0 && only === undefined) continue;
     out.line(`${out.paint.bold(formatBdf(device))}  ${fit(nameOf(input, formatBdf(device)), 84)}`);
     if (reaches.length === 0) out.line("  reaches no peer without the IOMMU");
-    drawReaches(out, [...bestReaches(reaches).values()], only === undefined ? 4 : 1000);
+    drawReaches(out, [...bestReaches(reaches).values()], only !== undefined);
   }
   out.line();
-  drawLegend(out, input.analysis.p2p.edges);
+  out.line(
+    wrap(
+      "reaches: a switch or a bus must route so, and the IOMMU does not see it. may reach: the " +
+        "hardware may or may not; nothing in a capture tells.",
+    ),
+  );
+  drawEdgeCount(out, input.analysis.p2p.edges);
   drawCautions(out, input);
 }
 
-function drawReaches(out: Output, reaches: readonly Reach[], limit: number): void {
+/** Lines per device and certainty in the overview. */
+const SHOWN_PEERS = 4;
+
+/** In the overview the peers across the root complex, which are many, are only counted. */
+function drawReaches(out: Output, reaches: readonly Reach[], full: boolean): void {
+  const listed = full ? reaches : reaches.filter((reach) => !isAcross(reach));
+  const limit = full ? listed.length : SHOWN_PEERS;
   for (const certainty of ["certain", "implementation-defined"] as const) {
-    const list = reaches.filter((reach) => reach.certainty === certainty);
+    const list = listed.filter((reach) => reach.certainty === certainty);
     for (const reach of list.slice(0, limit)) {
       const windows = reach.windows.slice(0, 2).map(formatSpan).join(", ");
       const how = certainty === "certain" ? "reaches" : "may reach";
@@ -74,10 +86,18 @@ function drawReaches(out: Output, reaches: readonly Reach[], limit: number): voi
     }
     if (list.length > limit) out.line(`  … and ${list.length - limit} more`);
   }
+  const across = reaches.length - listed.length;
+  const peers = listed.length > 0 ? "more" : "peers";
+  if (across > 0) {
+    out.line(`  may reach ${across} ${peers} through the root complex, if it routes so`);
+  }
+}
+
+function isAcross(reach: Reach): boolean {
+  return reach.via === "root" && reach.certainty === "implementation-defined";
 }
 
 function drawLegend(out: Output, edges: P2pPayload["edges"]): void {
-  const { certain, implementationDefined } = edges;
   out.line(
     wrap(
       "P2P: reaches the other directly, below the root complex; the IOMMU does not see it. " +
@@ -86,6 +106,11 @@ function drawLegend(out: Output, edges: P2pPayload["edges"]): void {
         "not without the IOMMU.",
     ),
   );
+  drawEdgeCount(out, edges);
+}
+
+function drawEdgeCount(out: Output, edges: P2pPayload["edges"]): void {
+  const { certain, implementationDefined } = edges;
   out.line(`${certain} certain edges, ${implementationDefined} implementation-defined.`);
 }
 
