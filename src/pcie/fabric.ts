@@ -3,7 +3,15 @@
  *
  * Built once from descriptions, then read only. Cost: O(n log n) in functions.
  */
-import { type Bdf, bdfFromRid, busOf, formatBdf, makeBdf, segmentOf } from "../units/index.js";
+import {
+  type Bdf,
+  bdfFromRid,
+  busOf,
+  formatBdf,
+  makeBdf,
+  NumberMap,
+  segmentOf,
+} from "../units/index.js";
 import { PortType } from "./capability/express.js";
 import { ExtendedCapabilityId } from "./capability/list.js";
 import { vfRids } from "./capability/sriov.js";
@@ -29,13 +37,17 @@ export class Fabric {
   readonly functions: readonly PciFunction[];
   readonly rootBuses: readonly Bus[];
   readonly problems: readonly TopologyProblem[];
-  readonly #byBdf: ReadonlyMap<number, PciFunction>;
+  /** Position in `functions`. */
+  readonly #byBdf: NumberMap;
   readonly #buses: ReadonlyMap<number, Bus>;
 
+  /**
+   * `functions` in enumeration order, each numbered with its place; `byBdf` gives that place.
+   */
   constructor(
     functions: readonly PciFunction[],
     buses: ReadonlyMap<number, Bus>,
-    byBdf: ReadonlyMap<number, PciFunction>,
+    byBdf: NumberMap,
     problems: readonly TopologyProblem[],
   ) {
     this.functions = functions;
@@ -46,6 +58,12 @@ export class Fabric {
   }
 
   function(bdf: Bdf): PciFunction | undefined {
+    const place = this.#byBdf.get(bdf);
+    return place < 0 ? undefined : this.functions[place];
+  }
+
+  /** Place in `functions`; -1 when the fabric has no such function. */
+  indexOf(bdf: Bdf): number {
     return this.#byBdf.get(bdf);
   }
 
@@ -56,28 +74,59 @@ export class Fabric {
   get buses(): Iterable<Bus> {
     return this.#buses.values();
   }
+
+  get busCount(): number {
+    return this.#buses.size;
+  }
 }
 
 /** Wires functions into buses. Never throws for odd input: what does not fit is in `problems`. */
 export function buildFabric(description: FabricDescription): Fabric {
   const problems: TopologyProblem[] = [];
-  const byBdf = new Map<number, PciFunction>();
-  for (const d of description.functions) {
-    if (byBdf.has(d.bdf)) {
-      problems.push(
-        problem("duplicate-function", d.bdf, "described twice; the first description is used"),
-      );
-    } else byBdf.set(d.bdf, new PciFunction(d));
-  }
-  const all = [...byBdf.values()].sort((a, b) => a.bdf - b.bdf);
+  const places = new NumberMap(description.functions.length);
+  const all = makeFunctions(description.functions, places, problems);
+  const at = (bdf: Bdf): PciFunction | undefined => {
+    const place = places.get(bdf);
+    return place < 0 ? undefined : all[place];
+  };
   const buses = makeBuses(all);
-  linkVirtualFunctions(all, byBdf);
+  linkVirtualFunctions(all, at);
   linkBridges(all, buses, problems);
   linkVirtualBuses(buses, problems);
   const ordered = enumerate(buses, problems);
-  for (const fn of ordered) correctPortType(fn);
-  for (const fn of ordered) fn.multifunction = multifunctionFlag(fn);
-  return new Fabric(ordered, buses, byBdf, problems);
+  ordered.forEach((fn, i) => {
+    fn.index = i;
+    places.set(fn.bdf, i);
+    correctPortType(fn);
+    fn.multifunction = multifunctionFlag(fn);
+  });
+  return new Fabric(ordered, buses, places, problems);
+}
+
+/** One function for each address, by address; `places` gets their places. */
+function makeFunctions(
+  descriptions: readonly FunctionDescription[],
+  places: NumberMap,
+  problems: TopologyProblem[],
+): PciFunction[] {
+  const all: PciFunction[] = [];
+  let sorted = true;
+  for (const d of descriptions) {
+    if (places.add(d.bdf, all.length) !== -1) {
+      problems.push(
+        problem("duplicate-function", d.bdf, "described twice; the first description is used"),
+      );
+      continue;
+    }
+    sorted &&= all.length === 0 || (all[all.length - 1] as PciFunction).bdf < d.bdf;
+    all.push(new PciFunction(d));
+  }
+  if (sorted) return all;
+  all.sort((a, b) => a.bdf - b.bdf);
+  all.forEach((fn, i) => {
+    places.set(fn.bdf, i);
+  });
+  return all;
 }
 
 function makeBuses(sorted: readonly PciFunction[]): Map<number, Bus> {
@@ -101,18 +150,21 @@ function obtainBus(buses: Map<number, Bus>, segment: number, number: number): Bu
 }
 
 /** The PF by its name in the capture, else by the numbers in its SR-IOV capability. */
-function linkVirtualFunctions(all: readonly PciFunction[], byBdf: Map<number, PciFunction>): void {
+function linkVirtualFunctions(
+  all: readonly PciFunction[],
+  at: (bdf: Bdf) => PciFunction | undefined,
+): void {
   for (const fn of all) {
     const named = fn.description.physfn;
     if (named !== undefined) {
       fn.isVirtual = true;
-      fn.physfn = byBdf.get(named);
+      fn.physfn = at(named);
     } else if (fn.description.virtual === true || looksVirtual(fn)) fn.isVirtual = true;
   }
   for (const pf of all) {
     if (!pf.sriov) continue;
     for (const rid of vfRids(pf.rid, pf.sriov)) {
-      const vf = byBdf.get(bdfFromRid(pf.segment, rid));
+      const vf = at(bdfFromRid(pf.segment, rid));
       if (vf === undefined || vf === pf || vf.sriov) continue;
       vf.isVirtual = true;
       vf.physfn ??= pf;
@@ -190,6 +242,7 @@ function cannotSitOnRootBus(fn: PciFunction): boolean {
   return fn.portType === PortType.UpstreamPort || fn.portType === PortType.DownstreamPort;
 }
 
+/** Numbers the buses in the order in which it meets them. */
 function enumerate(buses: Map<number, Bus>, problems: TopologyProblem[]): PciFunction[] {
   const sorted = [...buses.values()].sort((a, b) => a.segment - b.segment || a.number - b.number);
   const virtual = new Map<Bus, Bus[]>();
@@ -198,24 +251,30 @@ function enumerate(buses: Map<number, Bus>, problems: TopologyProblem[]): PciFun
       virtual.set(bus.virtualOf, [...(virtual.get(bus.virtualOf) ?? []), bus]);
   }
   const ordered: PciFunction[] = [];
-  const seen = new Set<Bus>();
+  let visited = 0;
   const visit = (root: Bus): void => {
     const stack = [root];
     for (let bus = stack.pop(); bus !== undefined; bus = stack.pop()) {
-      if (seen.has(bus)) continue;
-      seen.add(bus);
+      if (bus.index >= 0) continue;
+      bus.index = visited++;
       for (const fn of bus.functions) ordered.push(fn);
-      const below = [...(virtual.get(bus) ?? [])];
-      // A cut above may have taken the bridge that a virtual bus shares with this one.
-      for (const child of below) if (!seen.has(child)) child.bridge = bus.bridge;
-      for (const fn of bus.functions)
-        if (fn.secondaryBus !== undefined) below.push(fn.secondaryBus);
-      for (let i = below.length - 1; i >= 0; i--) stack.push(below[i] as Bus);
+      // The stack turns the order round: virtual buses come first, then those below bridges.
+      for (let i = bus.functions.length - 1; i >= 0; i--) {
+        const below = (bus.functions[i] as PciFunction).secondaryBus;
+        if (below !== undefined) stack.push(below);
+      }
+      const continued = virtual.get(bus);
+      for (let i = (continued?.length ?? 0) - 1; i >= 0; i--) {
+        const child = continued?.[i] as Bus;
+        // A cut above may have taken the bridge that a virtual bus shares with this one.
+        if (child.index < 0) child.bridge = bus.bridge;
+        stack.push(child);
+      }
     }
   };
   for (const bus of sorted) if (bus.isRoot) visit(bus);
   for (const bus of sorted) {
-    if (seen.has(bus)) continue;
+    if (bus.index >= 0) continue;
     // Only a loop of bridges keeps a bus from being reached.
     const at = bus.functions[0]?.bdf ?? makeBdf(bus.segment, bus.number, 0, 0);
     problems.push(problem("bus-loop", at, "bridges form a loop here; it was cut"));

@@ -108,6 +108,8 @@ export class PciFunction {
   readonly pasid: PasidFacts | null | undefined;
   readonly sriov: SrIovFacts | null | undefined;
 
+  /** Set by the fabric: its place in `Fabric.functions`; -1 outside one. */
+  index = -1;
   /**
    * Set by the fabric. Port type after the correction for mislabelled switch ports; undefined for
    * non-PCIe or unknown.
@@ -269,6 +271,8 @@ export class Bus {
   readonly number: number;
   /** Sorted by device and function. */
   readonly functions: PciFunction[] = [];
+  /** Set by the fabric: a number below `Fabric.busCount`; -1 outside one. */
+  index = -1;
   bridge: PciFunction | undefined;
   virtualOf: Bus | undefined;
 

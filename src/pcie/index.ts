@@ -22,6 +22,7 @@ export * from "./decoder.js";
 export * from "./describe.js";
 export * from "./fabric.js";
 export * from "./function.js";
+export * from "./function-table.js";
 export * from "./route.js";
 export * from "./route-acs.js";
 export * from "./route-claims.js";

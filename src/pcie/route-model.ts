@@ -71,7 +71,6 @@ export class RouteModel {
 
   readonly decoder: AddressDecoder;
   readonly acsInEffect: readonly AcsInEffect[];
-  readonly #index: ReadonlyMap<PciFunction, number>;
 
   constructor(fabric: Fabric, options: RouteOptions = {}) {
     this.fabric = fabric;
@@ -79,7 +78,6 @@ export class RouteModel {
     const functions = fabric.functions;
     const n = functions.length;
     this.functions = functions;
-    this.#index = new Map(functions.map((fn, i) => [fn, i]));
     this.role = new Uint8Array(n);
     this.flags = new Uint8Array(n);
     this.acs = new Uint8Array(n);
@@ -113,8 +111,10 @@ export class RouteModel {
 
   /** @throws RangeError when the function belongs to another fabric. */
   indexOf(fn: PciFunction): number {
-    const index = this.#index.get(fn);
-    if (index === undefined) throw new RangeError("the function is not one of this fabric's");
+    const { index } = fn;
+    if (index < 0 || this.functions[index] !== fn) {
+      throw new RangeError("the function is not one of this fabric's");
+    }
     return index;
   }
 
@@ -169,10 +169,11 @@ class DomainList {
   readonly bridge: number[] = [];
   readonly depth: number[] = [];
   readonly members: number[][] = [];
-  readonly #byBus = new Map<Bus, number>();
+  readonly #byBus: Int32Array;
 
   constructor(model: RouteModel) {
     const { functions, role, flags, domain, below } = model;
+    this.#byBus = new Int32Array(model.fabric.busCount).fill(NONE);
     functions.forEach((fn, i) => {
       const at = this.#domainOf(fn.bus);
       const found = roleOf(fn, this.place[at] as Place);
@@ -181,7 +182,7 @@ class DomainList {
       domain[i] = at;
       this.members[at]?.push(i);
       const bus = fn.secondaryBus;
-      if (bus === undefined || this.#byBus.has(bus)) return;
+      if (bus === undefined || this.#byBus[bus.index] !== NONE) return;
       const depth = (this.depth[at] as number) + 1;
       below[i] = this.#add(bus, placeBelow(found.role), i, depth);
     });
@@ -193,14 +194,14 @@ class DomainList {
     // Virtual buses may point at each other in a broken capture; 256 buses are the most there can
     // be.
     for (let n = 0; real.virtualOf !== undefined && n < 256; n++) real = real.virtualOf;
-    const known = this.#byBus.get(real);
-    if (known !== undefined) return known;
+    const known = this.#byBus[real.index] as number;
+    if (known !== NONE) return known;
     return this.#add(real, placeWithoutBridge(real), NONE, 0);
   }
 
   #add(bus: Bus, place: Place, bridge: number, depth: number): number {
     const domain = this.buses.push(bus) - 1;
-    this.#byBus.set(bus, domain);
+    this.#byBus[bus.index] = domain;
     this.place.push(place);
     this.bridge.push(bridge);
     this.depth.push(depth);
