@@ -6,7 +6,15 @@
  * wired on, so a capability word of 0 isolates. What the capture does not show counts as not
  * isolating and is reported. Verdicts are kept: each function is judged once per request.
  */
-import { Acs, type AcsBit, acsBitNames, type PciFunction, PortType } from "../pcie/index.js";
+import {
+  Acs,
+  type AcsBit,
+  acsBitNames,
+  type Fabric,
+  FunctionTable,
+  type PciFunction,
+  PortType,
+} from "../pcie/index.js";
 import { bootAcs, DEFAULT_ACS } from "./acs-boot.js";
 import { type AcsOptions, isNamedInOption, parseAcsOptions } from "./acs-options.js";
 import type { Evidence, MissingFact } from "./evidence.js";
@@ -35,6 +43,8 @@ export interface PathVerdict {
 }
 
 export interface JudgeOptions {
+  /** The fabric whose functions will be judged: its size makes the tables of verdicts. */
+  readonly fabric?: Fabric | undefined;
   /**
    * Judge ACS as the kernel would set it at boot, not as captured: the capture was taken without
    * an IOMMU.
@@ -57,8 +67,9 @@ export class AcsJudge {
   readonly #assumeBoot: boolean;
   readonly #onMissing: JudgeOptions["onMissing"];
   readonly #ivrs: boolean | undefined;
-  readonly #byRequest = new Map<number, Map<PciFunction, AcsVerdict>>();
-  readonly #paths = new Map<number, Map<PciFunction, PathVerdict>>();
+  readonly #fabric: Fabric | undefined;
+  readonly #byRequest = new Map<number, FunctionTable<AcsVerdict>>();
+  readonly #paths = new Map<number, FunctionTable<PathVerdict>>();
 
   constructor(facts: HostFacts, rules: LinuxRuleSet, options: JudgeOptions = {}) {
     this.rules = linuxRules(rules);
@@ -67,11 +78,12 @@ export class AcsJudge {
     this.#assumeBoot = options.assumeBoot === true;
     this.#onMissing = options.onMissing;
     this.#ivrs = hasIvrs(facts);
+    this.#fabric = options.fabric;
   }
 
   /** Does `fn` redirect what the ACS bits of `request` (a word of {@link Acs}) ask for? */
   verdict(fn: PciFunction, request: number = GROUP_REQUEST): AcsVerdict {
-    const known = memo(this.#byRequest, request);
+    const known = this.#table(this.#byRequest, request);
     let verdict = known.get(fn);
     if (verdict === undefined) {
       verdict = this.#judge(fn, request);
@@ -85,7 +97,7 @@ export class AcsJudge {
 
   /** The verdict of `fn` and of every bridge above it. */
   path(fn: PciFunction, request: number = GROUP_REQUEST): PathVerdict {
-    const known = memo(this.#paths, request);
+    const known = this.#table(this.#paths, request);
     const chain: PciFunction[] = [];
     let result: PathVerdict | undefined;
     for (let here: PciFunction | undefined = fn; here !== undefined; here = here.upstreamBridge) {
@@ -101,6 +113,15 @@ export class AcsJudge {
       known.set(here, result);
     }
     return result;
+  }
+
+  #table<V>(tables: Map<number, FunctionTable<V>>, request: number): FunctionTable<V> {
+    let table = tables.get(request);
+    if (table === undefined) {
+      table = new FunctionTable(this.#fabric);
+      tables.set(request, table);
+    }
+    return table;
   }
 
   #judge(fn: PciFunction, request: number): AcsVerdict {
@@ -241,13 +262,4 @@ function yes(because: Evidence): AcsVerdict {
 
 function no(because: Evidence): AcsVerdict {
   return { isolated: false, missing: [], because: [because] };
-}
-
-function memo<V>(maps: Map<number, Map<PciFunction, V>>, request: number): Map<PciFunction, V> {
-  let map = maps.get(request);
-  if (map === undefined) {
-    map = new Map();
-    maps.set(request, map);
-  }
-  return map;
 }

@@ -6,7 +6,7 @@
  * because groups are never merged afterwards. Only functions of one bus are ever looked at, so the
  * cost per function is bounded by the bus; a bus without aliases costs at most eight look-ups.
  */
-import type { Bus, PciFunction } from "../pcie/index.js";
+import type { Bus, Fabric, PciFunction } from "../pcie/index.js";
 import { bdfFromRid, type DevFn, makeRid } from "../units/index.js";
 import type { AcsJudge } from "./acs-test.js";
 import type { DmaAlias } from "./dma-alias.js";
@@ -32,10 +32,12 @@ export class BusSearch {
   readonly #judge: AcsJudge;
   readonly #alias: (fn: PciFunction) => DmaAlias;
   readonly #hasGroup: (fn: PciFunction) => boolean;
-  readonly #views = new Map<Bus, BusView>();
-  readonly #grouped = new Map<Bus, number>();
+  /** By number of the bus. */
+  readonly #views: (BusView | undefined)[];
+  readonly #grouped: Int32Array;
 
   constructor(
+    fabric: Fabric,
     judge: AcsJudge,
     alias: (fn: PciFunction) => DmaAlias,
     hasGroup: (fn: PciFunction) => boolean,
@@ -43,20 +45,29 @@ export class BusSearch {
     this.#judge = judge;
     this.#alias = alias;
     this.#hasGroup = hasGroup;
+    this.#views = new Array<BusView | undefined>(fabric.busCount);
+    this.#grouped = new Int32Array(fabric.busCount);
   }
 
   /** Tells the search that `fn` now has a group. */
   noteGroup(fn: PciFunction): void {
-    this.#grouped.set(fn.bus, (this.#grouped.get(fn.bus) ?? 0) + 1);
+    const { index } = fn.bus;
+    this.#grouped[index] = (this.#grouped[index] as number) + 1;
   }
 
   /** Neighbours first, then siblings of the slot; undefined when nobody reachable has a group. */
   find(start: PciFunction): Found | undefined {
-    if ((this.#grouped.get(start.bus) ?? 0) === 0) return undefined;
+    if (this.#grouped[start.bus.index] === 0 || this.#isAlone(start)) return undefined;
     const visited = new Set<DevFn>();
     const trail: Evidence[] = [];
     const member = this.#neighbours(start, visited, trail) ?? this.#siblings(start, visited, trail);
     return member === undefined ? undefined : { member, because: trail };
+  }
+
+  /** Neither step 4 nor step 5 leads from it anywhere: the case of most functions. */
+  #isAlone(fn: PciFunction): boolean {
+    if (this.#hasGroup(fn) || this.#view(fn.bus).borrowers.length > 0) return false;
+    return fn.multifunction !== true || this.#judge.verdict(fn).isolated;
   }
 
   /** Step 4 of the group rules. On success `trail` holds the way; otherwise it is as it was. */
@@ -104,14 +115,16 @@ export class BusSearch {
   }
 
   #view(bus: Bus): BusView {
-    let view = this.#views.get(bus);
+    let view = this.#views[bus.index];
     if (view === undefined) {
       const order = inLinuxOrder(bus.functions);
-      const borrowers = order
-        .map((fn) => ({ fn, numbers: new Set<number>(this.#alias(fn).devFns) }))
-        .filter((b) => b.numbers.size > 0);
+      const borrowers: { fn: PciFunction; numbers: ReadonlySet<number> }[] = [];
+      for (const fn of order) {
+        const { devFns } = this.#alias(fn);
+        if (devFns.length > 0) borrowers.push({ fn, numbers: new Set<number>(devFns) });
+      }
       view = { order, borrowers };
-      this.#views.set(bus, view);
+      this.#views[bus.index] = view;
     }
     return view;
   }

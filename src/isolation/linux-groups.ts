@@ -12,7 +12,7 @@
  *   6                 a new group
  * A function without a group never lends one, but it counts in the path test.
  */
-import { type Fabric, type PciFunction, PortType } from "../pcie/index.js";
+import { type Fabric, FunctionTable, type PciFunction, PortType } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
 import { AcsJudge, GROUP_REQUEST } from "./acs-test.js";
 import { bridgeAlias, bridgeAliasEvidence, type DmaAlias, dmaAliasOf } from "./dma-alias.js";
@@ -24,8 +24,8 @@ import { BusSearch, inLinuxOrder } from "./linux-groups-search.js";
 import {
   type Join,
   type LinuxRuleSet,
-  makePartition,
   type Partition,
+  partitionOf,
   type Ungrouped,
 } from "./partition.js";
 import { type VmdOwner, vmdDomains, vmdEvidence } from "./vmd-domains.js";
@@ -65,6 +65,17 @@ export function linuxGroups(
   return new Grouper(fabric, facts, rules, options).run();
 }
 
+/**
+ * What the bridges above a bus decide for every function on it: the first bridge that could lend
+ * its group does, or none can. `undefined` instead: it depends on who has a group when asked.
+ */
+interface Above {
+  readonly member: PciFunction | undefined;
+  readonly because: readonly Evidence[];
+}
+
+const NOTHING_ABOVE: Above = { member: undefined, because: [] };
+
 class Grouper {
   readonly #fabric: Fabric;
   readonly #facts: HostFacts;
@@ -74,13 +85,16 @@ class Grouper {
   readonly #owners: ReadonlyMap<number, VmdOwner>;
   readonly #assumeIommu: boolean;
   readonly #search: BusSearch;
-  readonly #groups: Bdf[][] = [];
-  readonly #groupOf = new Map<PciFunction, number>();
+  /** By index of the function, in order of founding; -1 for none. */
+  readonly #groupOf: Int32Array;
+  #groupCount = 0;
+  /** By the lowest bridge. */
+  readonly #above: FunctionTable<Above>;
   readonly #joins: Join[] = [];
   readonly #ungrouped: Ungrouped[] = [];
   readonly #conditional: Ungrouped[] = [];
   readonly #missing = new Map<PciFunction, Set<MissingFact>>();
-  readonly #aliases = new Map<PciFunction, DmaAlias>();
+  readonly #aliases: FunctionTable<DmaAlias>;
 
   constructor(fabric: Fabric, facts: HostFacts, rules: LinuxRuleSet, options: LinuxGroupOptions) {
     this.#fabric = fabric;
@@ -88,16 +102,21 @@ class Grouper {
     this.#rules = rules;
     this.#assumeIommu = options.assumeIommu === true;
     const assumeBoot = this.#assumeIommu && facts.iommuInUse === false;
+    this.#groupOf = new Int32Array(fabric.functions.length).fill(NONE);
+    this.#above = new FunctionTable(fabric);
+    this.#aliases = new FunctionTable(fabric);
     this.#judge = new AcsJudge(facts, rules, {
+      fabric,
       assumeBoot,
       onMissing: (fn, missing) => this.#note(fn, missing),
     });
     this.#scope = iommuScope(fabric, facts);
     this.#owners = vmdDomains(fabric, rules);
     this.#search = new BusSearch(
+      fabric,
       this.#judge,
       (fn) => this.#alias(fn),
-      (fn) => this.#groupOf.has(fn),
+      (fn) => this.#hasGroup(fn),
     );
   }
 
@@ -115,7 +134,7 @@ class Grouper {
       missing: [...missing],
     }));
     return {
-      ...makePartition(this.#rules, this.#groups, this.#joins, this.#ungrouped),
+      ...partitionOf(this.#rules, this.#fabric, this.#groupOf, this.#joins, this.#ungrouped),
       rules: this.#rules,
       unknown: unknown.sort((a, b) => a.device - b.device),
       conditional: this.#conditional,
@@ -138,41 +157,93 @@ class Grouper {
       this.#ungrouped.push({ device: fn.bdf, because: [this.#scope.why(start)] });
       return;
     }
+    const known = this.#knownAbove(start);
+    if (start === fn && known?.member !== undefined) {
+      this.#noteAlias(start);
+      this.#noteDriver(fn);
+      this.#join(fn, known.member, known.because);
+      return;
+    }
     const because: Evidence[] = [];
     if (start !== fn && owner !== undefined) because.push(vmdEvidence(fn, owner));
-    const member = this.#findMember(start, because);
+    const member = this.#findMember(start, known, because);
     this.#noteAlias(start);
     this.#noteDriver(fn);
     if (member === undefined) this.#found(fn);
     else this.#join(fn, member, because);
   }
 
+  #hasGroup(fn: PciFunction): boolean {
+    return (this.#groupOf[fn.index] as number) >= 0;
+  }
+
+  #knownAbove(start: PciFunction): Above | undefined {
+    const bridge = start.upstreamBridge;
+    return bridge === undefined ? NOTHING_ABOVE : this.#above.get(bridge);
+  }
+
   /** Steps 1 to 5. `because` gathers the evidence that leads to the member found. */
-  #findMember(start: PciFunction, because: Evidence[]): PciFunction | undefined {
-    if (this.#groupOf.has(start)) return start;
+  #findMember(
+    start: PciFunction,
+    known: Above | undefined,
+    because: Evidence[],
+  ): PciFunction | undefined {
+    if (this.#hasGroup(start)) return start;
     let last = start;
+    if (known === undefined) {
+      const before = because.length;
+      const above = this.#climb(start, because);
+      if (above.member !== undefined) return above.member;
+      last = above.last;
+      if (because.length === before) this.#keep(start, NOTHING_ABOVE);
+    } else if (known.member !== undefined) {
+      because.push(...known.because);
+      return known.member;
+    }
+    const found = this.#search.find(last);
+    if (found !== undefined) because.push(...found.because);
+    return found?.member;
+  }
+
+  /** Steps 2 and 3: the bridge whose group is taken, and how far up the search went. */
+  #climb(
+    start: PciFunction,
+    because: Evidence[],
+  ): { readonly member: PciFunction | undefined; readonly last: PciFunction } {
+    const before = because.length;
+    let candidates = 0;
+    let last = start;
+    // Functions only ever gain a group, so the first candidate stays the answer once it is one.
+    const take = (member: PciFunction) => {
+      if (candidates === 1) this.#keep(start, { member, because: because.slice(before) });
+      return { member, last };
+    };
     for (let b = start.upstreamBridge; b !== undefined; b = b.upstreamBridge) {
       const effect = bridgeAlias(b, this.#rules);
       if (effect === "end") break;
       if (effect !== "own" && effect !== "secondary") continue;
       last = b;
+      candidates++;
       because.push(bridgeAliasEvidence(b, effect), {
         kind: "all-behind-bridge",
         at: b.bdf,
         cite: "Linux pci_device_group, DMA aliases",
       });
-      if (this.#groupOf.has(b)) return b;
+      if (this.#hasGroup(b)) return take(b);
     }
     for (let b = last.upstreamBridge; b !== undefined; b = b.upstreamBridge) {
       const path = this.#judge.path(b, GROUP_REQUEST);
       if (path.isolated) break;
       last = b;
+      candidates++;
       because.push(...this.#pathEvidence(b, path.failing ?? b));
-      if (this.#groupOf.has(b)) return b;
+      if (this.#hasGroup(b)) return take(b);
     }
-    const found = this.#search.find(last);
-    if (found !== undefined) because.push(...found.because);
-    return found?.member;
+    return { member: undefined, last };
+  }
+
+  #keep(start: PciFunction, above: Above): void {
+    if (start.upstreamBridge !== undefined) this.#above.set(start.upstreamBridge, above);
   }
 
   #pathEvidence(bridge: PciFunction, failing: PciFunction): readonly Evidence[] {
@@ -186,16 +257,13 @@ class Grouper {
   }
 
   #found(fn: PciFunction): void {
-    this.#groupOf.set(fn, this.#groups.length);
+    this.#groupOf[fn.index] = this.#groupCount++;
     this.#search.noteGroup(fn);
-    this.#groups.push([fn.bdf]);
   }
 
   #join(fn: PciFunction, member: PciFunction, because: readonly Evidence[]): void {
-    const group = this.#groupOf.get(member) as number;
-    this.#groupOf.set(fn, group);
+    this.#groupOf[fn.index] = this.#groupOf[member.index] as number;
     this.#search.noteGroup(fn);
-    (this.#groups[group] as Bdf[]).push(fn.bdf);
     this.#joins.push({ a: fn.bdf, b: member.bdf, because });
   }
 
@@ -203,7 +271,7 @@ class Grouper {
     const known = this.#aliases.get(fn);
     if (known !== undefined) return known;
     const alias = dmaAliasOf(fn, this.#rules, this.#facts.ivrs);
-    if (alias.because.length > 0) this.#aliases.set(fn, alias);
+    this.#aliases.set(fn, alias);
     return alias;
   }
 
@@ -247,6 +315,7 @@ class Grouper {
   }
 }
 
+const NONE = -1;
 const HOST_BRIDGE = 0x0600;
 
 function showsRootBus(fn: PciFunction): boolean {

@@ -2,7 +2,9 @@
  * A partition of functions into groups, with the joins that made it, so that any pair can be
  * explained.
  */
+import type { Fabric } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
+import { DeviceNumbers } from "./device-numbers.js";
 import type { Evidence } from "./evidence.js";
 
 export type LinuxRuleSet = "linux-6.1" | "linux-6.12" | "linux-7.2";
@@ -46,6 +48,51 @@ export function makePartition(
     for (const member of group) groupOf.set(member, id);
   });
   return { rules, groups: sorted, groupOf, joins, ungrouped };
+}
+
+/**
+ * The same from numbers: functions of a fabric with equal numbers are one group, -1 is none.
+ * `numberOf` is by the function's index and is changed into the groups' ids. Linear.
+ */
+export function partitionOf(
+  rules: RuleSet,
+  fabric: Fabric,
+  numberOf: Int32Array,
+  joins: readonly Join[],
+  ungrouped: readonly Ungrouped[],
+): Partition {
+  const { sets: groups, setOf: groupOf } = setsByNumber(fabric, numberOf);
+  return { rules, groups, groupOf, joins, ungrouped };
+}
+
+/** Sets ordered by lowest member, each by address; `numberOf` becomes the sets' numbers. */
+export function setsByNumber(
+  fabric: Fabric,
+  numberOf: Int32Array,
+): { readonly sets: readonly (readonly Bdf[])[]; readonly setOf: ReadonlyMap<Bdf, number> } {
+  const highest = numberOf.reduce((a, b) => (a > b ? a : b), -1);
+  const size = new Int32Array(highest + 1);
+  for (const number of numberOf) if (number >= 0) size[number] = (size[number] as number) + 1;
+  const idOf = new Int32Array(highest + 1).fill(-1);
+  const sets: Bdf[][] = [];
+  for (const { index, bdf } of fabric.byAddress) {
+    const number = numberOf[index] as number;
+    if (number < 0) continue;
+    let id = idOf[number] as number;
+    if (id < 0) {
+      id = sets.length;
+      idOf[number] = id;
+      // Arrays that grow keep room that is never used.
+      const count = size[number] as number;
+      sets.push(count === 1 ? [bdf] : new Array<Bdf>(count));
+      size[number] = 0;
+    }
+    const used = size[number] as number;
+    (sets[id] as Bdf[])[used] = bdf;
+    size[number] = used + 1;
+    numberOf[index] = id;
+  }
+  return { sets, setOf: new DeviceNumbers(fabric, numberOf, sets) };
 }
 
 /** The shortest chain of joins from `a` to `b`, or undefined when they are in different groups. */

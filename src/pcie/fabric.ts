@@ -35,6 +35,8 @@ export class Fabric {
    * last.
    */
   readonly functions: readonly PciFunction[];
+  /** The same functions in order of their addresses. */
+  readonly byAddress: readonly PciFunction[];
   readonly rootBuses: readonly Bus[];
   readonly problems: readonly TopologyProblem[];
   /** Position in `functions`. */
@@ -46,11 +48,13 @@ export class Fabric {
    */
   constructor(
     functions: readonly PciFunction[],
+    byAddress: readonly PciFunction[],
     buses: ReadonlyMap<number, Bus>,
     byBdf: NumberMap,
     problems: readonly TopologyProblem[],
   ) {
     this.functions = functions;
+    this.byAddress = byAddress;
     this.rootBuses = [...buses.values()].filter((b) => b.isRoot);
     this.problems = problems;
     this.#byBdf = byBdf;
@@ -100,7 +104,7 @@ export function buildFabric(description: FabricDescription): Fabric {
     correctPortType(fn);
     fn.multifunction = multifunctionFlag(fn);
   });
-  return new Fabric(ordered, buses, places, problems);
+  return new Fabric(ordered, all, buses, places, problems);
 }
 
 /** One function for each address, by address; `places` gets their places. */
