@@ -21,7 +21,7 @@ export interface DriverDeclaration {
   /** Name of the driver: `vfio-pci`. */
   readonly name: string;
   readonly routing: RoutingMode;
-  /** PASIDs that it wants to be able to use; 0 with routing `rid` and `software`. */
+  /** How many PASIDs it wants to use at once; 0 with routing `rid` and `software`. */
   readonly pasids: number;
   /** The device may send requests that ask not to be snooped. */
   readonly noSnoop: boolean;

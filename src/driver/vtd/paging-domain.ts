@@ -69,7 +69,8 @@ export class VtdPagingDomain implements PagingDomain, VtdDomain {
   /** @throws UapiError ENOMEM; EOPNOTSUPP the unit has no such tables. */
   constructor(unit: VtdUnit, frames: TableFrames, label: string, shape: PagingShape) {
     const caps = unit.capabilities;
-    const levels = shape.stage === 2 ? caps.stage2Levels[0] : caps.stage1Levels[0];
+    const depths = shape.stage === 2 ? caps.stage2Levels : caps.stage1Levels;
+    const levels = depths.findLast((n) => 12 + 9 * n >= caps.addressBits) ?? depths[0];
     if (levels === undefined) throw new UapiError("EOPNOTSUPP", "the unit has no such tables");
     this.label = label;
     this.instance = unit;
