@@ -1,6 +1,7 @@
 /** From sources on the command line to an analysis: load, wire up, choose rules. */
 import { type Capture, fromCapture } from "../host/index.js";
-import { loadCapture } from "../host/io/index.js";
+// Not from the index: it also has the YAML reader, which would come with every command.
+import { loadCapture } from "../host/io/load.io.js";
 import { type Analysis, analyse, type RuleSet } from "../isolation/index.js";
 import { buildFabric, type Fabric } from "../pcie/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../units/index.js";
@@ -26,7 +27,7 @@ export async function readAnalysis(out: Output, options: CommonOptions): Promise
     const capture = await loadCapture(sources);
     const { fabric: description, facts } = fromCapture(capture);
     const fabric = buildFabric(description);
-    const resolved = resolveRules(options.rules, facts.kernel);
+    const resolved = resolveRules(options.rules, facts.kernel, capture.rules);
     const strict = options.strict === true;
     const under = (rules: RuleSet): Analysis => analyse(fabric, facts, { rules, strict });
     const source = sources.length === 0 ? "this host" : sources.join(", ");

@@ -13,7 +13,8 @@ const SOURCE_HELP = `
 Sources (--from, may be repeated; default: this host's /sys):
   a file, a directory or a tar archive (plain, gz, xz, bz2); - is standard input.
   Recognised by content: lspci -vvv (also mangled by mail), -xxxx hex, lspci -t, dmesg, group lists,
-  DMAR/IVRS/IORT/VIOT tables, sysfs trees, support bundles, and files made by ioasis capture.`;
+  DMAR/IVRS/IORT/VIOT tables, sysfs trees, support bundles, files made by ioasis capture,
+  and platform files: hosts written down in YAML or JSON (docs/platform-files.md).`;
 
 const EXAMPLES: Readonly<Record<string, string>> = {
   groups: `

@@ -33,3 +33,9 @@ test("an unknown rule set is refused with the list of known ones", () => {
     },
   );
 });
+
+test("auto takes what a platform file asks for; a choice goes before it", () => {
+  assert.equal(resolveRules("auto", "7.2.0", "linux-6.1").rules, "linux-6.1");
+  assert.match(resolveRules("auto", "7.2.0", "linux-6.1").why ?? "", /platform file/);
+  assert.equal(resolveRules("linux-6.12", "7.2.0", "linux-6.1").rules, "linux-6.12");
+});

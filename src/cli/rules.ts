@@ -33,9 +33,17 @@ export function parseRules(text: string): RuleChoice {
   return found;
 }
 
-/** The nearest by count of releases ({@link nearestRules}); without a kernel the newest. */
-export function resolveRules(choice: RuleChoice, kernel: string | undefined): ResolvedRules {
+/**
+ * What the user chose; else what a platform file asks for; else the nearest by count of releases
+ * ({@link nearestRules}); without a kernel the newest.
+ */
+export function resolveRules(
+  choice: RuleChoice,
+  kernel: string | undefined,
+  asked?: RuleSet | undefined,
+): ResolvedRules {
   if (choice !== "auto" && choice !== "all") return { rules: choice, why: undefined };
+  if (asked !== undefined) return { rules: asked, why: "the platform file asks for them" };
   const why =
     kernel === undefined
       ? "the newest: the capture names no kernel"

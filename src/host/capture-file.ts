@@ -167,6 +167,7 @@ const PART_KINDS = [
   "command-line",
   "kernel-release",
   "ioasis-capture",
+  "platform",
   "pci-ids",
   "other",
 ] as const satisfies readonly PartKind[];

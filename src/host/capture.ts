@@ -5,7 +5,7 @@
  * Nothing here computes groups, and recorded groups never reach the calculation: they are kept
  * apart for comparison.
  */
-import type { HostFacts } from "../isolation/index.js";
+import type { HostFacts, RuleSet } from "../isolation/index.js";
 import type { FunctionDescription } from "../pcie/index.js";
 import type { Bdf, InputPlace, Span } from "../units/index.js";
 
@@ -24,6 +24,7 @@ export type PartKind =
   | "command-line"
   | "kernel-release"
   | "ioasis-capture"
+  | "platform"
   | "pci-ids"
   | "other";
 
@@ -81,6 +82,8 @@ export interface CapturePart {
   readonly recorded?: RecordedGroups | undefined;
   readonly tree?: readonly TreeFact[] | undefined;
   readonly facts?: HostFacts | undefined;
+  /** The rule set that a platform file asks for. */
+  readonly rules?: RuleSet | undefined;
   readonly notes?: readonly Note[] | undefined;
   /** The file holds observations that exclude each other (two listings of groups that differ). */
   readonly contradictsItself?: boolean | undefined;
@@ -94,6 +97,8 @@ export interface Capture {
   readonly parts: readonly { readonly kind: PartKind; readonly place: InputPlace }[];
   readonly functions: readonly CapturedFunction[];
   readonly facts: HostFacts;
+  /** The rule set that a platform file asks for; a choice of the user goes before it. */
+  readonly rules?: RuleSet | undefined;
   /** The groups the kernel made; null when no source has them. */
   readonly recorded: RecordedGroups | null;
   readonly notes: readonly Note[];

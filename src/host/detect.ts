@@ -43,7 +43,7 @@ const BINARY_SNIFF_BYTES = 8192;
 export const KNOWN_FORMATS =
   "lspci output (-vvv, -xxxx, -t), a kernel log, a list of IOMMU groups, " +
   "a DMAR, IVRS, IORT or VIOT table (binary, base64, acpidump, iasl), sysfs listings, " +
-  "a kernel command line or release, an ioasis capture file, or a tar of these";
+  "a kernel command line or release, an ioasis capture file, a platform file, or a tar of these";
 
 const LSPCI_LINE = /^[ \t>|]{0,40}(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S/im;
 const LSPCI_MACHINE =

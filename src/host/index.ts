@@ -22,6 +22,8 @@ export { parseSysfs } from "./parse/sysfs.js";
 export * from "./parse/sysfs-files.js";
 export { parseSysfsListing } from "./parse/sysfs-listing.js";
 export * from "./parse/text.js";
+export { decodeText } from "./parse/text-encoding.js";
 export * from "./parse/tree.js";
+export * from "./platform-part.js";
 export * from "./redact.js";
 export * from "./shell-capture.js";

@@ -22,6 +22,7 @@ import { chooseRecorded } from "./merge-recorded.js";
 
 /** Best first, for facts that several parts may state. */
 const RANK: readonly PartKind[] = [
+  "platform",
   "ioasis-capture",
   "sysfs",
   "device-list",
@@ -52,10 +53,12 @@ export function mergeParts(parts: readonly CapturePart[], source: InputPlace): C
   const facts = mergeFacts(kept, source, notes);
   const functions = mergeFunctions(kept, notes);
   const present = new Set(functions.map((f) => f.bdf));
+  const rules = ranked.find((p) => p.rules !== undefined)?.rules;
   return {
     parts: parts.map(({ kind, place }) => ({ kind, place })),
     functions: hang(functions, kept),
     facts,
+    ...(rules !== undefined && { rules }),
     recorded: knownOnly(chooseRecorded(kept, notes), present, notes),
     notes,
   };

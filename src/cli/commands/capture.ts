@@ -3,7 +3,8 @@
  * uses.
  */
 import { redactCapture, SHELL_CAPTURE, writeCaptureFile } from "../../host/index.js";
-import { hostName, loadCapture } from "../../host/io/index.js";
+import { hostName } from "../../host/io/collect.io.js";
+import { loadCapture } from "../../host/io/load.io.js";
 import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError } from "../output.js";
 import { VERSION } from "../version.js";

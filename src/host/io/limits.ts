@@ -9,6 +9,8 @@ export const COPY_LIMIT_BYTES = 1024 * 1024;
 /** One compressed file, or one member of an archive; larger members are skipped (a journal). */
 export const MEMBER_LIMIT_BYTES = 256 * 1024 * 1024;
 export const ARCHIVE_ENTRY_LIMIT = 2_000_000;
+/** Files beyond this are no platform descriptions. */
+export const PLATFORM_FILE_LIMIT = 16 * 1024 * 1024;
 /** A sysfs attribute or firmware table. */
 export const ATTRIBUTE_LIMIT_BYTES = 16 * 1024 * 1024;
 export const DIRECTORY_ENTRY_LIMIT = 200_000;

@@ -20,12 +20,15 @@ import { InputError } from "../../units/index.js";
 import {
   type Capture,
   type CapturePart,
+  decodeText,
   detectParts,
   isInsideSysfs,
   isSysfsPath,
   KNOWN_FORMATS,
   type LspciOptions,
+  looksLikePlatform,
   mergeParts,
+  PLATFORM_SNIFF_CHARACTERS,
   parseSysfs,
   SysfsFiles,
 } from "../index.js";
@@ -37,6 +40,7 @@ import {
   DIRECTORY_ENTRY_LIMIT,
   MEMBER_LIMIT_BYTES,
   PIPE_LIMIT_BYTES,
+  PLATFORM_FILE_LIMIT,
   UNPACKED_LIMIT_BYTES,
 } from "./limits.js";
 import { packagedNames, systemNames } from "./names.io.js";
@@ -59,15 +63,23 @@ export async function loadCapture(
   sources: readonly string[],
   options: LoadOptions = {},
 ): Promise<Capture> {
-  const loader = new Loader({
-    ...options,
-    names: options.names ?? [systemNames(), packagedNames()],
-  });
+  return load(sources, options, true);
+}
+
+/** @param platforms whether platform files may be among the sources. */
+async function load(
+  sources: readonly string[],
+  options: LoadOptions,
+  platforms: boolean,
+): Promise<Capture> {
+  const names = options.names ?? [systemNames(), packagedNames()];
+  const loader = new Loader({ ...options, names }, platforms);
   if (sources.length === 0) loader.liveHost(options.root ?? "/");
   for (const source of sources) {
     const before = loader.parts.length;
     if (source === "-") await loader.bytes("(standard input)", readInput(options));
     else await loader.path(source);
+    await loader.platforms();
     if (!loader.parts.slice(before).some((p) => p.kind !== "other" || p.groupDetails))
       throw new InputError("nothing known was found", { file: source }, KNOWN_FORMATS);
   }
@@ -92,9 +104,26 @@ class Loader {
   /** Length → contents already read, so that a file and its copy count once. Small files only. */
   readonly #read = new Map<number, Uint8Array[]>();
   #entries = 0;
+  readonly #mayReadPlatforms: boolean;
+  /** Platform files met; an archive's members come where nothing can be awaited. */
+  #platforms: { readonly name: string; readonly text: string; readonly archived: boolean }[] = [];
 
-  constructor(options: LspciOptions) {
+  constructor(options: LspciOptions, mayReadPlatforms: boolean) {
     this.#options = options;
+    this.#mayReadPlatforms = mayReadPlatforms;
+  }
+
+  /** Reads the platform files met so far. @throws InputError, also with several problems. */
+  async platforms(): Promise<void> {
+    const met = this.#platforms;
+    this.#platforms = [];
+    for (const { name, text, archived } of met) {
+      if (!this.#mayReadPlatforms)
+        throw new InputError("a platform starts from a capture", { file: name }, "no platform");
+      const { platformSource } = await import("./platform-source.io.js");
+      const from = (sources: readonly string[]) => load(sources, this.#options, false);
+      this.parts.push(await platformSource(text, name, archived ? undefined : from));
+    }
   }
 
   liveHost(root: string): void {
@@ -134,9 +163,16 @@ class Loader {
     else this.#file(name, await concat(rejoin(first, stream), MEMBER_LIMIT_BYTES, name));
   }
 
-  #file(name: string, bytes: Uint8Array): void {
+  #file(name: string, bytes: Uint8Array, archived = false): void {
     const same = this.#read.get(bytes.length) ?? [];
     if (same.some((other) => Buffer.compare(other, bytes) === 0)) return;
+    if (looksLikePlatform(decodeText(bytes.subarray(0, PLATFORM_SNIFF_CHARACTERS)).text)) {
+      if (bytes.length > PLATFORM_FILE_LIMIT)
+        throw new InputError("too large for a platform file", { file: name }, "at most 16 MiB");
+      this.#platforms.push({ name, text: decodeText(bytes).text, archived });
+      if (bytes.length <= COPY_LIMIT_BYTES) this.#read.set(bytes.length, [...same, bytes]);
+      return;
+    }
     const found = detectParts(bytes, name, this.#options);
     if (found.length > 0 && bytes.length <= COPY_LIMIT_BYTES)
       this.#read.set(bytes.length, [...same, bytes]);
@@ -150,7 +186,7 @@ class Loader {
     const tree = new SysfsFiles();
     await readTar(chunks, name, {
       tree,
-      file: (member, bytes) => this.#file(`${name}/${member}`, bytes),
+      file: (member, bytes) => this.#file(`${name}/${member}`, bytes, true),
     });
     this.#tree(tree, name);
   }

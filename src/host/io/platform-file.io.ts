@@ -8,9 +8,7 @@ import {
   readPlatform,
 } from "../../platform/index.js";
 import { InputError } from "../../units/index.js";
-
-/** Files beyond this are no platform descriptions. */
-export const PLATFORM_FILE_LIMIT = 16 * 1024 * 1024;
+import { PLATFORM_FILE_LIMIT } from "./limits.js";
 
 /** @throws InputError when the file cannot be read or is not a platform description. */
 export async function readPlatformFile(file: string): Promise<PlatformDescription> {
