@@ -98,7 +98,7 @@ export class InterruptRemapper {
   #remap(request: InterruptRequest, index: number): InterruptAnswer {
     let line = this.cache.find(index, 0);
     if (line < 0) {
-      const fault = this.#fetch(index);
+      const fault = this.#load(index);
       if (fault !== 0) return this.#refuse(request, index, fault);
       line = this.cache.claim(index, 0);
       this.cache.data.set(this.#reader.words.subarray(0, 4), line + ENTRY_AT);
@@ -113,7 +113,7 @@ export class InterruptRemapper {
   }
 
   /** § 5.1.4: reads and checks the entry. */
-  #fetch(index: number): number {
+  #load(index: number): number {
     const reader = this.#reader;
     const { words } = reader;
     // The table may have 1 MiB: its offset can carry into the high half.

@@ -56,7 +56,7 @@ export class PasidTable {
     this.silent = false;
     const contexts = this.#contexts.cache.data;
     const directoryLo = contexts[context + ContextWord.directoryLo] as number;
-    return this.#fetch(
+    return this.#load(
       requester,
       pasid,
       directoryLo,
@@ -64,7 +64,7 @@ export class PasidTable {
     );
   }
 
-  #fetch(requester: number, pasid: number, directoryLo: number, directoryHi: number): number {
+  #load(requester: number, pasid: number, directoryLo: number, directoryHi: number): number {
     const reader = this.#reader;
     const { words } = reader;
     // The directory has at most 128 KiB and begins at a frame: it may cross 4 GiB.
