@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { type BenchContext, median, medianRatio, ROOT } from "./harness.js";
 
 export interface Outcome {
+  /** Of one operation. */
   readonly ns: number;
   readonly sum: number;
   readonly reads: number;
@@ -43,13 +44,29 @@ export function runFloor(program: string, args: readonly string[]): Outcome {
 export interface Comparison {
   readonly metric: string;
   readonly goal: number;
-  readonly count: number;
-  /** Both do `count` operations, warmed up. */
+  /** Both do the same number of operations, warmed up. */
   readonly floor: () => Outcome;
   readonly own: () => Outcome;
 }
 
 const ROUNDS = 5;
+/** Operations timed together. The median slice counts: one that another process interrupted does not. */
+export const SLICE = 4096;
+
+/** Runs whole slices of `count` operations in all; `one` returns a checksum of so many. */
+export function sliced(count: number, reads: () => number, one: (n: number) => number): Outcome {
+  const slices = Math.floor(count / SLICE);
+  const taken = new Float64Array(slices);
+  const before = reads();
+  let sum = 0;
+  for (let slice = 0; slice < slices; slice++) {
+    const began = performance.now();
+    sum = (sum + one(SLICE)) >>> 0;
+    taken[slice] = performance.now() - began;
+  }
+  const middle = taken.sort()[(slices - 1) >> 1] ?? Number.NaN;
+  return { ns: (middle * 1e6) / SLICE, sum, reads: reads() - before };
+}
 
 /** Floor and product in turns; reports the median ratio. @throws when their results differ. */
 export function compare(context: BenchContext, comparison: Comparison): void {
@@ -65,8 +82,7 @@ export function compare(context: BenchContext, comparison: Comparison): void {
     floor.push(a.ns);
     own.push(b.ns);
   }
-  const each = (values: readonly number[]): string =>
-    `${(median(values) / comparison.count).toFixed(1)} ns`;
+  const each = (values: readonly number[]): string => `${median(values).toFixed(1)} ns`;
   context.report({
     metric: comparison.metric,
     value: medianRatio(own, floor),

@@ -12,7 +12,7 @@ typedef struct { uint32_t frame_lo, frame_hi, tag, target_lo, target_hi, unused[
 static slot_t *slots;
 static uint8_t *oldest;
 static int set_shift;
-static int live[3];
+static int live[3], stage1_live, has_large;
 static struct { uint32_t lo, hi, rights; int page_shift; } found;
 
 static void iotlb_make(int entries)
@@ -52,8 +52,9 @@ static inline int iotlb_find(uint32_t domain, uint32_t pasid, int stage1, uint32
   uint32_t frame_lo = (lo >> 12) | (hi << 20);
   uint32_t frame_hi = (hi >> 12) | (domain << 20);
   uint32_t tag = T_VALID | pasid | ((domain >> 12) << 20) | (stage1 ? T_STAGE1 : 0);
-  slot_t *slot;
-  if (live[0] && (slot = iotlb_probe(frame_lo, frame_hi, tag))) return iotlb_take(slot, lo, 12);
+  slot_t *slot = iotlb_probe(frame_lo, frame_hi, tag);
+  if (slot) return iotlb_take(slot, lo, 12);
+  if (!has_large) return 0;
   if (live[1] && (slot = iotlb_probe(frame_lo & ~0x1ffu, frame_hi, tag | (1u << 25))))
     return iotlb_take(slot, lo, 21);
   if (live[2] && (slot = iotlb_probe(frame_lo & ~0x3ffffu, frame_hi, tag | (2u << 25))))
@@ -70,17 +71,23 @@ static void iotlb_insert(uint32_t domain, uint32_t pasid, int stage1, uint32_t l
   uint32_t frame_hi = (hi >> 12) | (domain << 20);
   uint32_t tag = T_VALID | pasid | ((domain >> 12) << 20) | (stage1 ? T_STAGE1 : 0)
     | ((uint32_t)size << 25);
-  slot_t *slot = iotlb_probe(frame_lo, frame_hi, tag);
+  uint32_t set = set_of(frame_lo, frame_hi, tag);
+  slot_t *first = slots + set * 4, *slot = NULL, *unused = NULL;
+  for (slot_t *at = first; at < first + 4; at++) {
+    if (at->tag == 0) unused = at;
+    else if (at->tag == tag && at->frame_lo == frame_lo && at->frame_hi == frame_hi) slot = at;
+  }
   if (!slot) {
-    uint32_t set = set_of(frame_lo, frame_hi, tag);
-    slot_t *first = slots + set * 4;
-    for (slot_t *at = first; at < first + 4 && !slot; at++) if (!(at->tag & T_VALID)) slot = at;
+    slot = unused;
     if (!slot) {
       slot = first + oldest[set];
       oldest[set] = (oldest[set] + 1) & 3;
       live[(slot->tag >> 25) & 3]--;
+      if (slot->tag & T_STAGE1) stage1_live--;
     }
     live[size]++;
+    if (stage1) stage1_live++;
+    if (size) has_large = 1;
   }
   slot->frame_lo = frame_lo;
   slot->frame_hi = frame_hi;

@@ -10,11 +10,19 @@ const VALID = 1 << 31;
 
 export class EntryCache {
   readonly data: Int32Array;
+  readonly #first: number;
+  readonly #end: number;
   readonly #shift: number;
 
-  /** @param lines a power of two, at least 2. */
-  constructor(lines: number) {
-    this.data = new Int32Array(lines * LINE_WORDS);
+  /**
+   * @param lines a power of two, at least 2.
+   * @param storage where the lines lie, from word `first` on: two caches that share it have lines
+   *   that differ by their index alone.
+   */
+  constructor(lines: number, storage: Int32Array = new Int32Array(cacheWords(lines)), first = 0) {
+    this.data = storage;
+    this.#first = first;
+    this.#end = first + cacheWords(lines);
     this.#shift = 32 - Math.log2(lines);
   }
 
@@ -36,7 +44,7 @@ export class EntryCache {
 
   /** Forgets the lines that `isGone` names by their index in `data`; all without it. */
   drop(isGone?: (line: number) => boolean): void {
-    for (let line = 0; line < this.data.length; line += LINE_WORDS) {
+    for (let line = this.#first; line < this.#end; line += LINE_WORDS) {
       if (((this.data[line] as number) & VALID) === 0) continue;
       if (isGone === undefined || isGone(line)) this.data[line] = 0;
     }
@@ -44,7 +52,7 @@ export class EntryCache {
 
   /** Indexes in `data` of the lines held. */
   *lines(): IterableIterator<number> {
-    for (let line = 0; line < this.data.length; line += LINE_WORDS) {
+    for (let line = this.#first; line < this.#end; line += LINE_WORDS) {
       if (((this.data[line] as number) & VALID) !== 0) yield line;
     }
   }
@@ -56,6 +64,11 @@ export class EntryCache {
 
   #lineOf(key0: number, key1: number): number {
     const mixed = key0 ^ Math.imul(key1, 0x85eb_ca6b);
-    return (Math.imul(mixed, 0x9e37_79b1) >>> this.#shift) * LINE_WORDS;
+    return this.#first + (Math.imul(mixed, 0x9e37_79b1) >>> this.#shift) * LINE_WORDS;
   }
+}
+
+/** Words that so many lines take. */
+export function cacheWords(lines: number): number {
+  return lines * LINE_WORDS;
 }

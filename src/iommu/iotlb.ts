@@ -1,7 +1,7 @@
 /**
  * The IOTLB: finished translations by (domain, PASID, page); VT-d 5.0 § 6.2.1 and § 6.2.4.
  *
- * Open addressing in sets of four inside one typed array; a full set gives up its oldest entry.
+ * Open addressing in sets of four inside one typed array; a full set gives up its entries in turn.
  * Translations of stage 2 alone carry no PASID (`stage1` false): all PASIDs of a domain share them.
  * Nothing leaves before it is invalidated or pushed out, whatever the tables say meanwhile.
  *
@@ -16,6 +16,11 @@ const STAGE1 = 1 << 24;
 const SIZE_SHIFT = 25;
 const VALID = 1 << 27;
 const PROBED_PAGES = 64;
+
+const setOf = (frameLo: number, frameHi: number, tag: number, shift: number): number => {
+  const mixed = frameLo ^ Math.imul(frameHi, 0x85eb_ca6b) ^ Math.imul(tag, 0xc2b2_ae35);
+  return Math.imul(mixed, 0x9e37_79b1) >>> shift;
+};
 
 /** Most entries of an IOTLB: more would not stay in a processor's cache. */
 export const IOTLB_LIMIT = 4096;
@@ -37,6 +42,8 @@ export class Iotlb {
   /** Entries by size, and those of stage 1. */
   readonly #live = new Int32Array(3);
   #stage1Live = 0;
+  /** A large page was put in since the last clearing. */
+  #hasLarge = false;
   /** The entry found: its target and rights. */
   lo = 0;
   hi = 0;
@@ -63,13 +70,30 @@ export class Iotlb {
    * @param pasid 0 without stage 1.
    */
   find(domainId: number, pasid: number, stage1: boolean, lo: number, hi: number): boolean {
-    const frameLo = (lo >>> 12) | (hi << 20);
-    const frameHi = (hi >>> 12) | (domainId << 20);
-    const tag = VALID | pasid | ((domainId >>> 12) << 20) | (stage1 ? STAGE1 : 0);
-    if ((this.#live[0] as number) !== 0) {
-      const slot = this.#probe(frameLo, frameHi, tag);
-      if (slot >= 0) return this.#take(slot, lo, 12);
+    // Parameters are tagged values; as integers they stay in registers.
+    const inLo = lo | 0;
+    const inHi = hi | 0;
+    const domain = domainId | 0;
+    const frameLo = (inLo >>> 12) | (inHi << 20);
+    const frameHi = (inHi >>> 12) | (domain << 20);
+    const tag = VALID | pasid | ((domain >>> 12) << 20) | (stage1 ? STAGE1 : 0);
+    const slots = this.#slots;
+    let slot = setOf(frameLo, frameHi, tag, this.#shift) * SET_WORDS;
+    for (const end = slot + SET_WORDS; slot < end; slot += SLOT_WORDS) {
+      if (slots[slot] === frameLo && slots[slot + 2] === tag && slots[slot + 1] === frameHi) {
+        const word = slots[slot + 3] as number;
+        this.lo = (word & ~0xfff) | (inLo & 0xfff);
+        this.hi = slots[slot + 4] as number;
+        this.rights = word & 0xfff;
+        this.pageShift = 12;
+        return true;
+      }
     }
+    return this.#hasLarge && this.#findLarge(frameLo, frameHi, tag, lo);
+  }
+
+  /** The same among pages of 2 MiB and 1 GiB. */
+  #findLarge(frameLo: number, frameHi: number, tag: number, lo: number): boolean {
     if ((this.#live[1] as number) !== 0) {
       const slot = this.#probe(frameLo & ~0x1ff, frameHi, tag | (1 << SIZE_SHIFT));
       if (slot >= 0) return this.#take(slot, lo, 21);
@@ -102,14 +126,23 @@ export class Iotlb {
     const frameHi = (hi >>> 12) | (domainId << 20);
     const tag =
       VALID | pasid | ((domainId >>> 12) << 20) | (stage1 ? STAGE1 : 0) | (size << SIZE_SHIFT);
-    let slot = this.#probe(frameLo, frameHi, tag);
+    const slots = this.#slots;
+    const set = setOf(frameLo, frameHi, tag, this.#shift);
+    const first = set * SET_WORDS;
+    let slot = -1;
+    let free = -1;
+    for (let at = first; at < first + SET_WORDS; at += SLOT_WORDS) {
+      const held = slots[at + 2] as number;
+      if (held === 0) free = at;
+      else if (held === tag && slots[at] === frameLo && slots[at + 1] === frameHi) slot = at;
+    }
     if (slot < 0) {
-      slot = this.#vacate(setOf(frameLo, frameHi, tag, this.#shift));
+      slot = free < 0 ? this.#replace(set) : free;
       const live = this.#live;
       live[size] = (live[size] as number) + 1;
       if (stage1) this.#stage1Live++;
+      if (size !== 0) this.#hasLarge = true;
     }
-    const slots = this.#slots;
     slots[slot] = frameLo;
     slots[slot + 1] = frameHi;
     slots[slot + 2] = tag;
@@ -120,6 +153,7 @@ export class Iotlb {
   clear(): void {
     this.#slots.fill(0);
     this.#live.fill(0);
+    this.#hasLarge = false;
     this.#stage1Live = 0;
   }
 
@@ -191,14 +225,11 @@ export class Iotlb {
     return true;
   }
 
-  #vacate(set: number): number {
-    const first = set * SET_WORDS;
-    for (let slot = first; slot < first + SET_WORDS; slot += SLOT_WORDS) {
-      if (((this.#slots[slot + 2] as number) & VALID) === 0) return slot;
-    }
+  /** Makes room in a full set: its ways go in turn. */
+  #replace(set: number): number {
     const way = this.#oldest[set] as number;
     this.#oldest[set] = (way + 1) & (WAYS - 1);
-    const slot = first + way * SLOT_WORDS;
+    const slot = set * SET_WORDS + way * SLOT_WORDS;
     this.#drop(slot);
     return slot;
   }
@@ -209,7 +240,7 @@ export class Iotlb {
     const live = this.#live;
     live[size] = (live[size] as number) - 1;
     if ((tag & STAGE1) !== 0) this.#stage1Live--;
-    this.#slots.fill(0, slot, slot + SLOT_WORDS);
+    this.#slots[slot + 2] = 0;
   }
 
   #sweep(isGone: (slot: number) => boolean): void {
@@ -268,9 +299,4 @@ export class Iotlb {
     const tag = this.#slots[slot + 2] as number;
     return (tag & STAGE1) !== 0 && (tag & 0xf_ffff) === pasid;
   }
-}
-
-function setOf(frameLo: number, frameHi: number, tag: number, shift: number): number {
-  const mixed = frameLo ^ Math.imul(frameHi, 0x85eb_ca6b) ^ Math.imul(tag, 0xc2b2_ae35);
-  return Math.imul(mixed, 0x9e37_79b1) >>> shift;
 }

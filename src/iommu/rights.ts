@@ -57,3 +57,28 @@ export function denialOf(rights: number, need: number, rules: number): number {
   }
   return Denial.none;
 }
+
+/** Bits of {@link Stage1Rules} that {@link allowedNeeds} looks at, and the table's index. */
+const TABLE_RULES = Stage1Rules.writeProtect | Stage1Rules.supervisorExecutePrevention;
+const ALLOWED = allowedTable();
+
+/**
+ * Everything that requests may do with a page: bits read, write and execute of {@link Need}.
+ * Without the user right of stage 1 a request that is not privileged may do nothing.
+ * @param privileged `Need.privileged`, or 0.
+ */
+export const allowedNeeds = (rights: number, privileged: number, rules: number): number =>
+  ALLOWED[((rules & TABLE_RULES) << 6) | (privileged << 2) | (rights & 31)] as number;
+
+function allowedTable(): Uint8Array {
+  const table = new Uint8Array(512);
+  for (let index = 0; index < table.length; index++) {
+    const rules = (index >>> 6) & TABLE_RULES;
+    const privileged = (index >>> 2) & Need.privileged;
+    for (const need of [Need.read, Need.write, Need.execute]) {
+      const denial = denialOf(index & 31, need | privileged, rules);
+      if (denial === Denial.none) table[index] = (table[index] as number) | need;
+    }
+  }
+  return table;
+}

@@ -48,6 +48,21 @@ export type DmaStatus = (typeof DmaStatus)[keyof typeof DmaStatus];
 export const DmaSource = { bypass: 0, cache: 1, walk: 2 } as const;
 export type DmaSource = (typeof DmaSource)[keyof typeof DmaSource];
 
+/** Bits of a translated page's rights. */
+export const PageRight = { read: 1, write: 2, execute: 4 } as const;
+
+/** PCIe 6 § 2.2.9.1. */
+export const CompletionStatus = { success: 0, unsupportedRequest: 1, completerAbort: 4 } as const;
+export type CompletionStatus = (typeof CompletionStatus)[keyof typeof CompletionStatus];
+
+export type CompletionName = "success" | "unsupported-request" | "completer-abort";
+
+const COMPLETIONS: Readonly<Record<CompletionName, CompletionStatus>> = {
+  success: CompletionStatus.success,
+  "unsupported-request": CompletionStatus.unsupportedRequest,
+  "completer-abort": CompletionStatus.completerAbort,
+};
+
 /** What a unit says to a request. */
 export class DmaAnswer {
   status: DmaStatus = DmaStatus.fault;
@@ -56,10 +71,8 @@ export class DmaAnswer {
   hi = 0;
   /** 12, 21 or 30: the page that the translation covers; 63 when nothing is translated. */
   pageShift = 12;
-  /** The page's rights, of the request's privilege. */
-  readable = false;
-  writable = false;
-  executable = false;
+  /** What requests of this privilege may do with the page: bits of {@link PageRight}. */
+  rights = 0;
   /** The page is one of the kernel's (stage 1 without U/S). */
   privilegedPage = false;
   /** The access is snooped even if the request asked for no snoop. */
@@ -67,12 +80,56 @@ export class DmaAnswer {
   /** Of a fault: the unit's own code, for VT-d one of `VtdFault`. */
   reason = 0;
   /** Of a refused translation request: how it completes; PCIe 6 § 10.2.3. */
-  completion: "success" | "unsupported-request" | "completer-abort" = "success";
+  completionStatus: CompletionStatus = CompletionStatus.success;
   /** The fault was put into the unit's fault log (or found it full). */
   recorded = false;
   source: DmaSource = DmaSource.bypass;
   /** The domain tag of the entry used; undefined when none was. */
   domainId: number | undefined = undefined;
+
+  get readable(): boolean {
+    return (this.rights & PageRight.read) !== 0;
+  }
+
+  set readable(value: boolean) {
+    this.#setRight(PageRight.read, value);
+  }
+
+  get writable(): boolean {
+    return (this.rights & PageRight.write) !== 0;
+  }
+
+  set writable(value: boolean) {
+    this.#setRight(PageRight.write, value);
+  }
+
+  get executable(): boolean {
+    return (this.rights & PageRight.execute) !== 0;
+  }
+
+  set executable(value: boolean) {
+    this.#setRight(PageRight.execute, value);
+  }
+
+  /** {@link completionStatus} in words. */
+  get completion(): CompletionName {
+    switch (this.completionStatus) {
+      case CompletionStatus.success:
+        return "success";
+      case CompletionStatus.unsupportedRequest:
+        return "unsupported-request";
+      default:
+        return "completer-abort";
+    }
+  }
+
+  set completion(name: CompletionName) {
+    this.completionStatus = COMPLETIONS[name];
+  }
+
+  #setRight(bit: number, value: boolean): void {
+    this.rights = value ? this.rights | bit : this.rights & ~bit;
+  }
 }
 
 /** A write to the interrupt range. */

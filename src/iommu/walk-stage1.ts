@@ -5,9 +5,17 @@
  * is read, and the page's address after. Accessed bits are set in every entry used, dirty bits in
  * the page's entry when the request writes; hardware does so always in stage 1.
  */
-import { MemoryStatus, type PhysicalMemory } from "../memory/index.js";
+import { MemoryStatus, type PhysicalMemory, wordIn } from "../memory/index.js";
 import type { WalkObserver } from "./iommu-ports.js";
-import { Denial, denialOf, Need, NO_STAGE1, NO_STAGE2, Rights, Stage1Rules } from "./rights.js";
+import {
+  allowedNeeds,
+  denialOf,
+  Need,
+  NO_STAGE1,
+  NO_STAGE2,
+  Rights,
+  Stage1Rules,
+} from "./rights.js";
 import { entryOffset, highBitsFrom, offsetMask, reservedHigh } from "./table-entry.js";
 import { WalkFault } from "./walk-result.js";
 import type { Stage2Walk } from "./walk-stage2.js";
@@ -19,8 +27,38 @@ const ACCESSED = 1 << 5;
 const DIRTY = 1 << 6;
 const PAGE_SIZE = 1 << 7;
 const EXTENDED_ACCESSED = 1 << 10;
+/** Needs that a page grants or not. */
+const ACCESS = Need.read | Need.write | Need.execute;
 /** Bit 63. */
 const EXECUTE_DISABLE_HIGH = 1 << 31;
+
+/*
+ * Copies of what the loops need from other modules: a constant of this module is part of the
+ * compiled code, an imported one is fetched and checked at every use.
+ */
+const entryAt = entryOffset;
+const wordOf = wordIn;
+const allowedBy = allowedNeeds;
+const NEED_WRITE = Need.write;
+const NEED_PRIVILEGED = Need.privileged;
+const RULE_EXTENDED = Stage1Rules.extendedAccessed;
+const RULE_NO_EXECUTE = Stage1Rules.noExecute;
+const RIGHTS_2 = NO_STAGE2 | Rights.dirty;
+const RIGHT_WRITE = Rights.stage1Write;
+const RIGHT_USER = Rights.stage1User;
+const RIGHT_EXECUTE_DISABLE = Rights.stage1ExecuteDisable;
+const RIGHT_DIRTY = Rights.dirty;
+const NONE = WalkFault.none;
+
+const accessedBits = (rules: number): number =>
+  (rules & RULE_EXTENDED) !== 0 ? ACCESSED | EXTENDED_ACCESSED : ACCESSED;
+
+/** Rights from write and user of all entries, and from any execute-disable. */
+const rightsOf = (granted: number, executeDisable: number): number =>
+  RIGHTS_2 |
+  ((granted & WRITE) !== 0 ? RIGHT_WRITE : 0) |
+  ((granted & USER) !== 0 ? RIGHT_USER : 0) |
+  (executeDisable !== 0 ? RIGHT_EXECUTE_DISABLE : 0);
 
 export interface Stage1Features {
   /** Bits of a physical address. */
@@ -91,42 +129,133 @@ export class Stage1Walk {
     rules: number,
     isNested: boolean,
   ): number {
-    const noExecute = (rules & Stage1Rules.noExecute) !== 0;
-    let entryLo = tableLo;
-    let entryHi = tableHi;
+    if (isNested || this.observer !== undefined) {
+      return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, rules, isNested);
+    }
+    const { words, directory } = this.#memory;
+    const { table, maps } = directory;
+    const shift = directory.shift | 0;
+    // Parameters are tagged values; as integers they stay in registers.
+    const inLo = lo | 0;
+    const inHi = hi | 0;
+    const needs = need | 0;
+    const ruled = rules | 0;
+    const accessed = accessedBits(ruled) | PRESENT;
+    const wanted = (needs & NEED_WRITE) !== 0 ? accessed | DIRTY : accessed;
+    const reserved =
+      this.#reservedHigh | ((ruled & RULE_NO_EXECUTE) !== 0 ? 0 : EXECUTE_DISABLE_HIGH);
+    let entryLo = tableLo | 0;
+    let entryHi = tableHi | 0;
     let granted = WRITE | USER;
     let executeDisable = 0;
-    let level = levels;
+    let level = levels | 0;
     for (;;) {
-      this.level = level;
-      const fault = this.#read(
-        (entryLo & ~0xfff) | entryOffset(lo, hi, level),
-        entryHi & 0xf_ffff,
-        isNested,
-      );
-      if (fault !== WalkFault.none) return fault;
-      entryLo = this.#entryLo;
-      entryHi = this.#entryHi;
-      if ((entryLo & PRESENT) === 0) return WalkFault.notPresent;
-      const isPage = level === 1 || (entryLo & PAGE_SIZE) !== 0;
-      const reserved = isNested ? 0 : this.#reservedHigh;
-      if (this.#isReserved(level, isPage, noExecute, reserved)) return WalkFault.reserved;
+      const atLo = (entryLo & ~0xfff) | entryAt(inLo, inHi, level);
+      const word = wordOf(table, shift, maps, atLo, entryHi & 0xf_ffff);
+      if (word < 0) break;
+      entryLo = (words[word] as number) | 0;
+      entryHi = (words[word | 1] as number) | 0;
+      if ((entryLo & accessed) !== accessed || (entryHi & reserved) !== 0) break;
       granted &= entryLo;
-      executeDisable |= entryHi & EXECUTE_DISABLE_HIGH;
-      if (isPage) break;
-      const update = this.#setBits(accessedBits(rules), isNested);
-      if (update !== WalkFault.none) return update;
+      executeDisable |= entryHi;
+      if (level === 1) {
+        if ((entryLo & wanted) !== wanted) break;
+        const rights = rightsOf(granted, executeDisable & EXECUTE_DISABLE_HIGH);
+        if ((needs & ~allowedBy(rights, needs & NEED_PRIVILEGED, ruled) & ACCESS) !== 0) break;
+        this.reads += levels;
+        this.lo = (entryLo & ~0xfff) | (inLo & 0xfff);
+        this.hi = entryHi & 0xf_ffff;
+        this.pageShift = 12;
+        this.rights = (entryLo & DIRTY) !== 0 ? rights : rights & ~RIGHT_DIRTY;
+        return NONE;
+      }
+      if ((entryLo & PAGE_SIZE) !== 0) break;
       level--;
     }
+    // A large page, a fault, bits to set, or memory that is no table frame: from the beginning.
+    return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, rules, isNested);
+  }
+
+  /** The walk with every case that can come up. */
+  #walkStepwise(
+    tableLo: number,
+    tableHi: number,
+    levels: number,
+    lo: number,
+    hi: number,
+    need: number,
+    rules: number,
+    isNested: boolean,
+  ): number {
+    const memory = this.#memory;
+    const accessed = accessedBits(rules);
+    // Nested, a table's address beyond the host's memory is beyond stage 2, which says so itself.
+    const reserved =
+      (isNested ? 0 : this.#reservedHigh) |
+      ((rules & Stage1Rules.noExecute) !== 0 ? 0 : EXECUTE_DISABLE_HIGH);
+    let entryLo = tableLo | 0;
+    let entryHi = tableHi | 0;
+    let granted = WRITE | USER;
+    let executeDisable = 0;
+    let level = levels | 0;
+    for (;;) {
+      this.level = level;
+      let atLo = (entryLo & ~0xfff) | entryAt(lo | 0, hi | 0, level);
+      let atHi = entryHi & 0xf_ffff;
+      if (isNested) {
+        const fault = this.#locate(atLo, atHi);
+        if (fault !== NONE) return fault;
+        atLo = this.#stage2.lo;
+        atHi = this.#stage2.hi;
+      }
+      this.reads++;
+      const word = memory.wordAt(atLo, atHi);
+      if (word >= 0) {
+        entryLo = (memory.words[word] as number) | 0;
+        entryHi = (memory.words[word | 1] as number) | 0;
+      } else {
+        if (memory.read64(atLo, atHi) !== MemoryStatus.ok) return WalkFault.access;
+        entryLo = memory.lo;
+        entryHi = memory.hi;
+      }
+      if (this.observer !== undefined) {
+        this.observer.entryRead("stage1-entry", level, atLo, atHi, entryLo, entryHi);
+      }
+      if ((entryLo & PRESENT) === 0) return WalkFault.notPresent;
+      if ((entryHi & reserved) !== 0) return WalkFault.reserved;
+      granted &= entryLo;
+      executeDisable |= entryHi;
+      if (level === 1 || (entryLo & PAGE_SIZE) !== 0) {
+        this.#keepEntry(atLo, atHi, entryLo, entryHi);
+        break;
+      }
+      if ((entryLo & accessed) !== accessed) {
+        this.#keepEntry(atLo, atHi, entryLo, entryHi);
+        const fault = this.#setBits(accessed, isNested);
+        if (fault !== NONE) return fault;
+      }
+      level--;
+    }
+    if (level !== 1 && this.#isReservedPage(level)) return WalkFault.reserved;
     this.pageShift = level === 1 ? 12 : level === 2 ? 21 : 30;
-    this.rights = rightsOf(granted, executeDisable);
+    this.rights = rightsOf(granted, executeDisable & EXECUTE_DISABLE_HIGH);
     return this.#finish(lo, need, rules, isNested);
+  }
+
+  #keepEntry(atLo: number, atHi: number, entryLo: number, entryHi: number): void {
+    this.#atLo = atLo;
+    this.#atHi = atHi;
+    this.#entryLo = entryLo;
+    this.#entryHi = entryHi;
   }
 
   /** The entry's page is found: rights, stage 2 of the page, accessed and dirty bits. */
   #finish(lo: number, need: number, rules: number, isNested: boolean): number {
-    this.denial = denialOf(this.rights, need, rules);
-    if (this.denial !== Denial.none) return WalkFault.denied;
+    const allowed = allowedNeeds(this.rights, need & Need.privileged, rules);
+    if ((need & ~allowed & ACCESS) !== 0) {
+      this.denial = denialOf(this.rights, need, rules);
+      return WalkFault.denied;
+    }
     const mask = offsetMask(this.pageShift);
     this.lo = (this.#entryLo & ~mask) | (lo & mask);
     this.hi = this.#entryHi & 0xf_ffff;
@@ -135,39 +264,12 @@ export class Stage1Walk {
       if (fault !== WalkFault.none) return fault;
     }
     const accessed = accessedBits(rules);
-    const fault = this.#setBits((need & Need.write) !== 0 ? accessed | DIRTY : accessed, isNested);
-    if (fault !== WalkFault.none) return fault;
-    if ((this.#entryLo & DIRTY) === 0) this.rights &= ~Rights.dirty;
-    return WalkFault.none;
-  }
-
-  /** Reads the entry at an address, which is one of stage 2 when nested. */
-  #read(lo: number, hi: number, isNested: boolean): number {
-    const memory = this.#memory;
-    let atLo = lo;
-    let atHi = hi;
-    if (isNested) {
-      const fault = this.#locate(lo, hi);
+    const bits = (need & Need.write) !== 0 ? accessed | DIRTY : accessed;
+    if ((this.#entryLo & bits) !== bits) {
+      const fault = this.#setBits(bits, isNested);
       if (fault !== WalkFault.none) return fault;
-      atLo = this.#stage2.lo;
-      atHi = this.#stage2.hi;
     }
-    this.#atLo = atLo;
-    this.#atHi = atHi;
-    this.reads++;
-    const word = memory.wordAt(atLo, atHi);
-    if (word >= 0) {
-      this.#entryLo = (memory.words[word] as number) | 0;
-      this.#entryHi = (memory.words[word + 1] as number) | 0;
-    } else {
-      if (memory.read64(atLo, atHi) !== MemoryStatus.ok) return WalkFault.access;
-      this.#entryLo = memory.lo;
-      this.#entryHi = memory.hi;
-    }
-    if (this.observer !== undefined) {
-      const { level } = this;
-      this.observer.entryRead("stage1-entry", level, atLo, atHi, this.#entryLo, this.#entryHi);
-    }
+    if ((this.#entryLo & DIRTY) === 0) this.rights &= ~Rights.dirty;
     return WalkFault.none;
   }
 
@@ -221,9 +323,8 @@ export class Stage1Walk {
     return WalkFault.none;
   }
 
-  /** Sets bits of the current entry that are not set yet. */
+  /** Sets bits of the current entry that are not all set. */
   #setBits(bits: number, isNested: boolean): number {
-    if ((this.#entryLo & bits) === bits) return WalkFault.none;
     if (isNested) {
       const writable = (this.#tableRights & Rights.stage2Write) !== 0;
       if (!writable) return WalkFault.tableWriteDenied;
@@ -254,28 +355,9 @@ export class Stage1Walk {
     stage2.rights = rights;
   }
 
-  /** Bits that must be zero: § 9.7. */
-  #isReserved(level: number, isPage: boolean, noExecute: boolean, reserved: number): boolean {
-    const high = this.#entryHi;
-    if ((high & reserved) !== 0) return true;
-    if (!noExecute && (high & EXECUTE_DISABLE_HIGH) !== 0) return true;
-    if (!isPage || level === 1) return false;
-    // Bit 12 of a large page is its PAT bit.
+  /** Bits of a large page that must be zero: § 9.7. Bit 12 is its PAT bit. */
+  #isReservedPage(level: number): boolean {
     if (level === 2) return (this.#entryLo & 0x1f_e000) !== 0;
     return level !== 3 || !this.#pages1G || (this.#entryLo & 0x3fff_e000) !== 0;
   }
-}
-
-function accessedBits(rules: number): number {
-  return (rules & Stage1Rules.extendedAccessed) !== 0 ? ACCESSED | EXTENDED_ACCESSED : ACCESSED;
-}
-
-function rightsOf(granted: number, executeDisable: number): number {
-  return (
-    NO_STAGE2 |
-    Rights.dirty |
-    ((granted & WRITE) !== 0 ? Rights.stage1Write : 0) |
-    ((granted & USER) !== 0 ? Rights.stage1User : 0) |
-    (executeDisable !== 0 ? Rights.stage1ExecuteDisable : 0)
-  );
 }

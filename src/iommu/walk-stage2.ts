@@ -4,7 +4,7 @@
  * Results stay in fields, as signed halves: a walk allocates nothing. One entry is read per level;
  * where memory is a table frame the entry is taken from `memory.words` directly.
  */
-import { MemoryStatus, type PhysicalMemory } from "../memory/index.js";
+import { MemoryStatus, type PhysicalMemory, wordIn } from "../memory/index.js";
 import type { WalkObserver } from "./iommu-ports.js";
 import { NO_STAGE1, Rights } from "./rights.js";
 import { entryOffset, offsetMask, reservedHigh } from "./table-entry.js";
@@ -18,6 +18,27 @@ const DIRTY = 1 << 9;
 const SNOOP = 1 << 11;
 /** Transient mapping, bit 62: reserved unless device TLBs are supported. */
 const TRANSIENT_HIGH = 1 << 30;
+
+/*
+ * Copies of what the loops need from other modules: a constant of this module is part of the
+ * compiled code, an imported one is fetched and checked at every use.
+ */
+const entryAt = entryOffset;
+const wordOf = wordIn;
+const RIGHT_READ = Rights.stage2Read;
+const RIGHT_WRITE = Rights.stage2Write;
+const RIGHT_DIRTY = Rights.dirty;
+const RIGHT_SNOOP = Rights.snoop;
+const RIGHTS_1 = NO_STAGE1;
+const NONE = WalkFault.none;
+
+/** Rights from read and write of all entries, and the bits of the page's own. */
+const rightsOf = (granted: number, leaf: number): number =>
+  RIGHTS_1 |
+  ((granted & READ) !== 0 ? RIGHT_READ : 0) |
+  ((granted & WRITE) !== 0 ? RIGHT_WRITE : 0) |
+  ((leaf & DIRTY) !== 0 ? RIGHT_DIRTY : 0) |
+  ((leaf & SNOOP) !== 0 ? RIGHT_SNOOP : 0);
 
 /** What the unit's tables may use. */
 export interface Stage2Features {
@@ -72,6 +93,55 @@ export class Stage2Walk {
     need: number,
     tracksDirty: boolean,
   ): number {
+    if (this.observer !== undefined || tracksDirty) {
+      return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, tracksDirty);
+    }
+    const { words, directory } = this.#memory;
+    const { table, maps } = directory;
+    const shift = directory.shift | 0;
+    const reserved = this.#reservedHigh | 0;
+    // Parameters are tagged values; as integers they stay in registers.
+    const inLo = lo | 0;
+    const inHi = hi | 0;
+    const needs = need | 0;
+    let entryLo = tableLo | 0;
+    let entryHi = tableHi | 0;
+    let granted = READ | WRITE;
+    let level = levels | 0;
+    for (;;) {
+      const atLo = (entryLo & ~0xfff) | entryAt(inLo, inHi, level);
+      const word = wordOf(table, shift, maps, atLo, entryHi & 0xf_ffff);
+      if (word < 0) break;
+      entryLo = (words[word] as number) | 0;
+      entryHi = (words[word | 1] as number) | 0;
+      granted &= entryLo;
+      if (granted === 0 || (needs & ~granted) !== 0 || (entryHi & reserved) !== 0) break;
+      if (level === 1) {
+        if ((entryLo & this.#snoopReserved) !== 0) break;
+        this.reads += levels;
+        this.lo = (entryLo & ~0xfff) | (inLo & 0xfff);
+        this.hi = entryHi & 0xf_ffff;
+        this.pageShift = 12;
+        this.rights = rightsOf(granted, entryLo | DIRTY);
+        return NONE;
+      }
+      if ((entryLo & (PAGE_SIZE | SNOOP)) !== 0) break;
+      level--;
+    }
+    // A large page, a fault, or memory that is no table frame: step by step, from the beginning.
+    return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, tracksDirty);
+  }
+
+  /** The walk with every case that can come up. */
+  #walkStepwise(
+    tableLo: number,
+    tableHi: number,
+    levels: number,
+    lo: number,
+    hi: number,
+    need: number,
+    tracksDirty: boolean,
+  ): number {
     const memory = this.#memory;
     const words = memory.words;
     let entryLo = tableLo;
@@ -85,7 +155,7 @@ export class Stage2Walk {
       const word = memory.wordAt(atLo, atHi);
       if (word >= 0) {
         entryLo = (words[word] as number) | 0;
-        entryHi = (words[word + 1] as number) | 0;
+        entryHi = (words[word | 1] as number) | 0;
       } else {
         if (memory.read64(atLo, atHi) !== MemoryStatus.ok) return WalkFault.access;
         entryLo = memory.lo;
@@ -131,14 +201,4 @@ export class Stage2Walk {
     if (level === 2) return !this.#pageLevel2 || (entryLo & 0x1f_f000) !== 0;
     return level !== 3 || !this.#pageLevel3 || (entryLo & 0x3fff_f000) !== 0;
   }
-}
-
-function rightsOf(granted: number, leaf: number): number {
-  return (
-    NO_STAGE1 |
-    ((granted & READ) !== 0 ? Rights.stage2Read : 0) |
-    ((granted & WRITE) !== 0 ? Rights.stage2Write : 0) |
-    ((leaf & DIRTY) !== 0 ? Rights.dirty : 0) |
-    ((leaf & SNOOP) !== 0 ? Rights.snoop : 0)
-  );
 }

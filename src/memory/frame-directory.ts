@@ -8,25 +8,27 @@
  */
 
 const NO_CHUNK = -1;
+const HASH = 0x9e37_79b1;
 export const NO_FRAME = -1;
 export const CHUNK_FRAMES = 512;
 /** {@link FrameDirectory.find} of a chunk that is not there. */
 export const NOT_THERE = -0x8000_0000;
 
 export class FrameDirectory {
-  /** Pairs of chunk number and value. */
-  #table = new Int32Array(2 * 16).fill(NO_CHUNK);
-  #shift = 28;
+  /** Pairs of chunk number and value; replaced when it grows. */
+  table = new Int32Array(2 * 16).fill(NO_CHUNK);
+  /** 32 less the bits of a place in `table`. */
+  shift = 28;
   #count = 0;
-  /** Maps of 512 frames, one after the other. */
-  #maps = new Int32Array(CHUNK_FRAMES).fill(NO_FRAME);
+  /** Maps of 512 frames, one after the other; replaced when they grow. */
+  maps = new Int32Array(CHUNK_FRAMES).fill(NO_FRAME);
   #mapCount = 0;
 
   /** The value of a chunk, or `NOT_THERE`. */
   find(chunk: number): number {
-    const table = this.#table;
+    const { table } = this;
     const mask = table.length - 1;
-    let at = (Math.imul(chunk, 0x9e37_79b1) >>> this.#shift) << 1;
+    let at = (Math.imul(chunk, HASH) >>> this.shift) << 1;
     for (;;) {
       const key = table[at] as number;
       if (key === chunk) return table[at + 1] as number;
@@ -37,16 +39,16 @@ export class FrameDirectory {
 
   /** The frame's value in a chunk whose own value is not negative. */
   frame(chunkValue: number, inChunk: number): number {
-    return this.#maps[(chunkValue << 9) | inChunk] as number;
+    return this.maps[(chunkValue << 9) | inChunk] as number;
   }
 
   setFrame(chunkValue: number, inChunk: number, value: number): void {
-    this.#maps[(chunkValue << 9) | inChunk] = value;
+    this.maps[(chunkValue << 9) | inChunk] = value;
   }
 
   /** Adds a chunk that is not there, with a value of its own or a fresh map. @returns the value. */
   add(chunk: number, region: number | undefined): number {
-    if ((this.#count + 1) * 4 > this.#table.length) this.#grow();
+    if ((this.#count + 1) * 4 > this.table.length) this.#grow();
     const value = region === undefined ? this.#addMap() : ~region;
     this.#insert(chunk, value);
     this.#count++;
@@ -55,8 +57,8 @@ export class FrameDirectory {
 
   /** Forgets the chunks that belong to a region. */
   removeRegion(region: number): void {
-    const old = this.#table;
-    this.#table = new Int32Array(old.length).fill(NO_CHUNK);
+    const old = this.table;
+    this.table = new Int32Array(old.length).fill(NO_CHUNK);
     this.#count = 0;
     for (let at = 0; at < old.length; at += 2) {
       const chunk = old[at] as number;
@@ -69,28 +71,54 @@ export class FrameDirectory {
 
   #addMap(): number {
     const needed = (this.#mapCount + 1) * CHUNK_FRAMES;
-    if (needed > this.#maps.length) {
-      const larger = new Int32Array(this.#maps.length * 2).fill(NO_FRAME);
-      larger.set(this.#maps);
-      this.#maps = larger;
+    if (needed > this.maps.length) {
+      const larger = new Int32Array(this.maps.length * 2).fill(NO_FRAME);
+      larger.set(this.maps);
+      this.maps = larger;
     }
     return this.#mapCount++;
   }
 
   #grow(): void {
-    const old = this.#table;
-    this.#table = new Int32Array(old.length * 2).fill(NO_CHUNK);
-    this.#shift--;
+    const old = this.table;
+    this.table = new Int32Array(old.length * 2).fill(NO_CHUNK);
+    this.shift--;
     for (let at = 0; at < old.length; at += 2) {
       if (old[at] !== NO_CHUNK) this.#insert(old[at] as number, old[at + 1] as number);
     }
   }
 
   #insert(chunk: number, value: number): void {
-    const table = this.#table;
-    let at = (Math.imul(chunk, 0x9e37_79b1) >>> this.#shift) << 1;
+    const table = this.table;
+    let at = (Math.imul(chunk, HASH) >>> this.shift) << 1;
     while (table[at] !== NO_CHUNK) at = (at + 2) & (table.length - 1);
     table[at] = chunk;
     table[at + 1] = value;
   }
+}
+
+/**
+ * Index, in the words of table frames, of the 8-byte entry at an address; -1 when no table frame is
+ * there, or one that takes the slow path. For loops that hold the directory's arrays themselves.
+ * @param hi below 2^20.
+ */
+export function wordIn(
+  table: Int32Array,
+  shift: number,
+  maps: Int32Array,
+  lo: number,
+  hi: number,
+): number {
+  const chunk = (hi << 11) | (lo >>> 21);
+  let at = (Math.imul(chunk, HASH) >>> shift) << 1;
+  let key = table[at] as number;
+  while (key !== chunk) {
+    if (key === NO_CHUNK) return -1;
+    at = (at + 2) & (table.length - 1);
+    key = table[at] as number;
+  }
+  const value = table[at | 1] as number;
+  if (value < 0) return -1;
+  const frame = maps[(value << 9) | ((lo >>> 12) & 511)] as number;
+  return frame < 0 ? -1 : (frame << 10) | ((lo & 0xff8) >>> 2);
 }

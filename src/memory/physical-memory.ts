@@ -34,7 +34,8 @@ const GIB_FRAMES = 2 ** 18;
 
 /** The memory of one machine. */
 export class PhysicalMemory {
-  readonly #directory = new FrameDirectory();
+  /** For loops over many entries: see `wordIn`. */
+  readonly directory = new FrameDirectory();
   readonly #regions = new RegionList();
   readonly #users = new Map<BackingObject, UserMemory>();
   /** By the number that the directory knows; undefined once removed. */
@@ -156,7 +157,7 @@ export class PhysicalMemory {
   /** Its frames become absent. @throws RangeError when it is not present. */
   removeUserMemory(backing: BackingObject): void {
     const user = this.#present(backing);
-    this.#directory.removeRegion(user.number);
+    this.directory.removeRegion(user.number);
     this.#userNumbers[user.number] = undefined;
     this.#users.delete(backing);
     const region = this.#regions.at(user.first);
@@ -232,9 +233,9 @@ export class PhysicalMemory {
    */
   wordAt(lo: number, hi: number): number {
     if (hi >>> 20 !== 0) return -1;
-    const value = this.#directory.find((hi << 11) | (lo >>> 21));
+    const value = this.directory.find((hi << 11) | (lo >>> 21));
     if (value < 0) return -1;
-    const frame = this.#directory.frame(value, (lo >>> 12) & 511);
+    const frame = this.directory.frame(value, (lo >>> 12) & 511);
     return frame < 0 ? -1 : (frame << 10) | ((lo & 0xff8) >>> 2);
   }
 
@@ -300,7 +301,7 @@ export class PhysicalMemory {
   #userWords(lo: number, hi: number): Uint32Array | undefined {
     if (hi >>> 20 !== 0 || this.#marks.size !== 0) return undefined;
     const chunk = (hi << 11) | (lo >>> 21);
-    const value = this.#directory.find(chunk);
+    const value = this.directory.find(chunk);
     if (value >= 0 || value === NOT_THERE) return undefined;
     const user = this.#userNumbers[~value];
     if (user?.words === undefined) return undefined;
@@ -349,7 +350,7 @@ export class PhysicalMemory {
     const page = user.exchange(pfn - user.first);
     if (page < 0) return MemoryStatus.absent;
     const chunk = Math.floor(pfn / CHUNK_FRAMES);
-    if (this.#directory.find(chunk) === NOT_THERE) this.#directory.add(chunk, user.number);
+    if (this.directory.find(chunk) === NOT_THERE) this.directory.add(chunk, user.number);
     if (isWrite) use.write(page * PAGE_SIZE + offset, bytes);
     else use.read(page * PAGE_SIZE + offset, bytes);
     return MemoryStatus.ok;
@@ -363,19 +364,19 @@ export class PhysicalMemory {
 
   /** Index of the table frame's bytes, or below zero. */
   #tableIndex(pfn: number): number {
-    const value = this.#directory.find(Math.floor(pfn / CHUNK_FRAMES) | 0);
-    const frame = value < 0 ? NO_FRAME : this.#directory.frame(value, pfn % CHUNK_FRAMES);
+    const value = this.directory.find(Math.floor(pfn / CHUNK_FRAMES) | 0);
+    const frame = value < 0 ? NO_FRAME : this.directory.frame(value, pfn % CHUNK_FRAMES);
     return frame < NO_FRAME ? -2 - frame : frame;
   }
 
   #setTable(pfn: number, index: number): void {
-    const value = this.#directory.find(Math.floor(pfn / CHUNK_FRAMES));
-    this.#directory.setFrame(value, pfn % CHUNK_FRAMES, index);
+    const value = this.directory.find(Math.floor(pfn / CHUNK_FRAMES));
+    this.directory.setFrame(value, pfn % CHUNK_FRAMES, index);
   }
 
   #fill(pfn: number, owner: FrameOwner): void {
     const chunk = Math.floor(pfn / CHUNK_FRAMES);
-    if (this.#directory.find(chunk) === NOT_THERE) this.#directory.add(chunk, undefined);
+    if (this.directory.find(chunk) === NOT_THERE) this.directory.add(chunk, undefined);
     this.#setTable(pfn, this.#store.take(pfn, owner));
     this.words = this.#store.words;
   }

@@ -12,9 +12,10 @@ import type { WalkObserver } from "../iommu-ports.js";
 import { IOTLB_LIMIT, Iotlb } from "../iotlb.js";
 import { cachedTranslations } from "../iotlb-view.js";
 import { messageInterrupt } from "../message-interrupt.js";
-import { Denial, denialOf, Need, Rights } from "../rights.js";
+import { allowedNeeds, Denial, denialOf, Need, NO_STAGE1, NO_STAGE2, Rights } from "../rights.js";
 import { highBitsFrom } from "../table-entry.js";
 import {
+  CompletionStatus,
   DmaAddressType,
   type DmaAnswer,
   type DmaRequest,
@@ -24,6 +25,7 @@ import {
   type InterruptRequest,
   type PageRequestAnswer,
   type PageRequestMessage,
+  PageRight,
 } from "../translation.js";
 import { WalkFault } from "../walk-result.js";
 import { Stage2Walk } from "../walk-stage2.js";
@@ -112,7 +114,7 @@ export class SingleTableUnit implements Iommu {
 
   translate(request: DmaRequest, answer: DmaAnswer): void {
     answer.reason = 0;
-    answer.completion = "success";
+    answer.completionStatus = CompletionStatus.success;
     answer.recorded = false;
     answer.domainId = undefined;
     answer.source = DmaSource.bypass;
@@ -120,8 +122,10 @@ export class SingleTableUnit implements Iommu {
     if (reason === 0) return;
     answer.status = DmaStatus.fault;
     answer.reason = reason;
-    answer.completion =
-      reason === SingleTableFault.tableAccess ? "completer-abort" : "unsupported-request";
+    answer.completionStatus =
+      reason === SingleTableFault.tableAccess
+        ? CompletionStatus.completerAbort
+        : CompletionStatus.unsupportedRequest;
     answer.recorded = true;
     this.#words[SingleTableRegister.faultStatus / 4] = reason | (request.requester << 16);
     this.#words[SingleTableRegister.faultAddress / 4] = request.lo;
@@ -179,14 +183,7 @@ export class SingleTableUnit implements Iommu {
       return 0;
     }
     if (!isEnabled) {
-      return finish(
-        request,
-        answer,
-        request.lo,
-        request.hi,
-        63,
-        Rights.stage2Read | Rights.stage2Write,
-      );
+      return finish(request, answer, request.lo, request.hi, 63, NO_STAGE1 | NO_STAGE2);
     }
     return this.#translate(request, answer);
   }
@@ -230,9 +227,7 @@ function finish(
   answer.lo = lo;
   answer.hi = hi;
   answer.pageShift = pageShift;
-  answer.readable = (rights & Rights.stage2Read) !== 0;
-  answer.writable = (rights & Rights.stage2Write) !== 0;
-  answer.executable = false;
+  answer.rights = allowedNeeds(rights, 0, 0) & (PageRight.read | PageRight.write);
   answer.privilegedPage = false;
   answer.snooped = (rights & Rights.snoop) !== 0 || !request.noSnoop;
   return 0;

@@ -1,6 +1,12 @@
 /** How the answers of a VT-d unit are filled in, where no table entry decides. */
 import { VtdFault } from "../../formats/index.js";
-import { type DmaAnswer, type DmaRequest, DmaSource, DmaStatus } from "../translation.js";
+import {
+  type DmaAnswer,
+  type DmaRequest,
+  DmaSource,
+  DmaStatus,
+  PageRight,
+} from "../translation.js";
 import { WalkFault } from "../walk-result.js";
 
 /** A zero-length read of a page that can only be written. */
@@ -8,9 +14,7 @@ export function answerZeroLength(request: DmaRequest, answer: DmaAnswer): number
   answer.status = DmaStatus.translated;
   answer.lo = request.lo;
   answer.hi = request.hi;
-  answer.readable = false;
-  answer.writable = true;
-  answer.executable = false;
+  answer.rights = PageRight.write;
   return 0;
 }
 
@@ -20,9 +24,7 @@ export function answerNothing(answer: DmaAnswer): number {
   answer.lo = 0;
   answer.hi = 0;
   answer.pageShift = 12;
-  answer.readable = false;
-  answer.writable = false;
-  answer.executable = false;
+  answer.rights = 0;
   answer.privilegedPage = false;
   return 0;
 }
@@ -33,9 +35,8 @@ export function identity(request: DmaRequest, answer: DmaAnswer): void {
   answer.lo = request.lo;
   answer.hi = request.hi;
   answer.pageShift = 63;
-  answer.readable = true;
-  answer.writable = true;
-  answer.executable = request.hasPasid && request.execute;
+  const mayExecute = request.hasPasid && request.execute;
+  answer.rights = PageRight.read | PageRight.write | (mayExecute ? PageRight.execute : 0);
   answer.privilegedPage = false;
   answer.snooped = !request.noSnoop;
   answer.source = DmaSource.bypass;

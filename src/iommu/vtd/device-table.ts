@@ -33,7 +33,7 @@ export const ContextFlag = {
   directorySizeShift: 8,
 } as const;
 
-const CONTEXT_LINES = 1024;
+export const CONTEXT_LINES = 1024;
 /** Bits 11:1 of a root entry's halves. */
 const ROOT_RESERVED_LOW = 0xffe;
 const LEGACY_RESERVED = uncoveredBits(VTD_CONTEXT_ENTRY, 4);
@@ -44,7 +44,7 @@ export class DeviceTable {
   readonly #capabilities: VtdCapabilities;
   readonly #reservedHigh: number;
   /** Legacy: process lines. Scalable: lines of {@link ContextWord}. Keys: requester, 0. */
-  readonly cache = new EntryCache(CONTEXT_LINES);
+  readonly cache: EntryCache;
   mode: number = VtdRootTableMode.legacy;
   rootLo = 0;
   rootHi = 0;
@@ -53,7 +53,8 @@ export class DeviceTable {
   /** The entry that faulted asks not to record faults. */
   silent = false;
 
-  constructor(reader: EntryReader, capabilities: VtdCapabilities) {
+  constructor(reader: EntryReader, capabilities: VtdCapabilities, storage: Int32Array) {
+    this.cache = new EntryCache(CONTEXT_LINES, storage);
     this.#reader = reader;
     this.#capabilities = capabilities;
     this.#reservedHigh = reservedHigh(capabilities.hostAddressWidth);

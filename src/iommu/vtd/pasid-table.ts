@@ -13,15 +13,15 @@ import {
   VtdPasidTranslation,
   VtdStage1Mode,
 } from "../../formats/index.js";
-import { EntryCache } from "../entry-cache.js";
+import { cacheWords, EntryCache } from "../entry-cache.js";
 import { Stage1Rules } from "../rights.js";
 import { reservedHigh } from "../table-entry.js";
 import type { VtdCapabilities } from "./capabilities.js";
-import { ContextWord, type DeviceTable } from "./device-table.js";
+import { CONTEXT_LINES, ContextWord, type DeviceTable } from "./device-table.js";
 import type { EntryReader } from "./entry-reader.js";
 import { ProcessFlag, ProcessWord } from "./process-line.js";
 
-const PASID_LINES = 1024;
+export const PASID_LINES = 1024;
 const DIRECTORY_RESERVED = uncoveredBits(VTD_PASID_DIRECTORY_ENTRY, 2);
 const ENTRY_RESERVED = uncoveredBits(VTD_PASID_ENTRY, 16);
 
@@ -31,11 +31,12 @@ export class PasidTable {
   readonly #contexts: DeviceTable;
   readonly #reservedHigh: number;
   /** Process lines. Keys: requester, PASID. */
-  readonly cache = new EntryCache(PASID_LINES);
+  readonly cache: EntryCache;
   line = -1;
   silent = false;
 
   constructor(reader: EntryReader, capabilities: VtdCapabilities, contexts: DeviceTable) {
+    this.cache = new EntryCache(PASID_LINES, contexts.cache.data, cacheWords(CONTEXT_LINES));
     this.#reader = reader;
     this.#capabilities = capabilities;
     this.#contexts = contexts;

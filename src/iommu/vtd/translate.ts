@@ -10,9 +10,10 @@
  */
 import { VtdFault, VtdPasidTranslation, VtdRootTableMode } from "../../formats/index.js";
 import type { Iotlb } from "../iotlb.js";
-import { Denial, denialOf, Need, Rights } from "../rights.js";
+import { allowedNeeds, Denial, denialOf, Need, Rights } from "../rights.js";
 import { highBitsFrom } from "../table-entry.js";
 import {
+  CompletionStatus,
   DmaAddressType,
   type DmaAnswer,
   type DmaRequest,
@@ -50,8 +51,68 @@ export interface TranslatorParts {
 
 const INTERRUPT_PREFIX = 0xfee;
 
+/*
+ * Copies of what the loops need from other modules: a constant of this module is part of the
+ * compiled code, an imported one is fetched and checked at every use.
+ */
+const READ = Need.read;
+const WRITE = Need.write;
+const EXECUTE = Need.execute;
+const PRIVILEGED = Need.privileged;
+const DIRTY = Rights.dirty;
+const SNOOP = Rights.snoop;
+const USER = Rights.stage1User;
+const P_FLAGS = ProcessWord.flags;
+const P_DOMAIN = ProcessWord.domainId;
+const P_RULES = ProcessWord.rules;
+const P_STAGE1_LO = ProcessWord.stage1Lo;
+const P_STAGE1_HI = ProcessWord.stage1Hi;
+const P_STAGE2_LO = ProcessWord.stage2Lo;
+const P_STAGE2_HI = ProcessWord.stage2Hi;
+const F_SILENT = ProcessFlag.faultProcessingDisable;
+const F_TRANSLATION = ProcessFlag.translation;
+const F_SNOOP = ProcessFlag.pageSnoop;
+const F_STAGE1_SHIFT = ProcessFlag.stage1LevelsShift;
+const F_STAGE2_SHIFT = ProcessFlag.stage2LevelsShift;
+const F_LEVELS = ProcessFlag.levels;
+const F_STAGE2_DIRTY = ProcessFlag.stage2AccessedDirty;
+const C_FLAGS = ContextWord.flags;
+const C_RID_PASID = ContextWord.ridPasid;
+const C_SILENT = ContextFlag.faultProcessingDisable;
+const C_DEVICE_TLB = ContextFlag.deviceTlb;
+const C_PASID = ContextFlag.pasid;
+const C_RID_PRIVILEGED = ContextFlag.ridPrivileged;
+const C_SIZE_SHIFT = ContextFlag.directorySizeShift;
+const UNTRANSLATED = DmaAddressType.untranslated;
+const TRANSLATION_REQUEST = DmaAddressType.translationRequest;
+const TRANSLATED = DmaAddressType.translated;
+const STAGE1 = VtdPasidTranslation.stage1;
+const STAGE2 = VtdPasidTranslation.stage2;
+const NESTED = VtdPasidTranslation.nested;
+const PASS_THROUGH = VtdPasidTranslation.passThrough;
+const DONE = DmaStatus.translated;
+const COMPLETED = DmaStatus.completed;
+const FROM_CACHE = DmaSource.cache;
+const FROM_WALK = DmaSource.walk;
+const LEGACY = VtdRootTableMode.legacy;
+const SUCCESS = CompletionStatus.success;
+const allowedBy = allowedNeeds;
+const highFrom = highBitsFrom;
+const NONE = WalkFault.none;
+/** Needs that a page grants or not. */
+const ACCESS = READ | WRITE | EXECUTE;
+
+/** Step 6: § 3.6, bits above the levels repeat the highest one of them. */
+const checkCanonical = (hi: number, flags: number): number => {
+  const levels = (flags >>> F_STAGE1_SHIFT) & F_LEVELS;
+  const sign = hi >> (levels === 5 ? 24 : 15);
+  return sign === 0 || sign === -1 ? 0 : VtdFault.notCanonical;
+};
+
+/** Translates the requests of one unit. */
 export class Translator {
   readonly #can: VtdCapabilities;
+  readonly #pasidBits: number;
   readonly #contexts: DeviceTable;
   readonly #pasids: PasidTable;
   readonly #iotlb: Iotlb;
@@ -62,8 +123,8 @@ export class Translator {
   readonly #inputHigh: number;
   /** Translation is enabled (GSTS.TES). */
   isEnabled = false;
-  /** The process line of the current request, in the cache it came from. */
-  #data: Int32Array;
+  /** Lines of contexts and of PASIDs; that of the current request. */
+  readonly #data: Int32Array;
   #line = 0;
   /** The PASID that counts, and whether faults stay unrecorded. */
   #pasid = 0;
@@ -73,6 +134,7 @@ export class Translator {
 
   constructor(parts: TranslatorParts) {
     this.#can = parts.capabilities;
+    this.#pasidBits = parts.capabilities.pasidBits;
     this.#contexts = parts.contexts;
     this.#pasids = parts.pasids;
     this.#iotlb = parts.iotlb;
@@ -86,22 +148,22 @@ export class Translator {
   /** Answers a request of any address type. */
   translate(request: DmaRequest, answer: DmaAnswer): void {
     answer.reason = 0;
-    answer.completion = "success";
+    answer.completionStatus = SUCCESS;
     answer.recorded = false;
     answer.domainId = undefined;
-    if (!this.isEnabled) {
-      this.#bypass(request, answer);
-      return;
-    }
     this.#silent = false;
-    this.#scalable = this.#contexts.mode !== VtdRootTableMode.legacy;
-    if (request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && !request.hasPasid) {
-      this.#interruptRange(request, answer);
+    const contexts = this.#contexts;
+    this.#scalable = contexts.mode !== LEGACY;
+    const isInterrupt =
+      request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && !request.hasPasid;
+    if (!this.isEnabled || isInterrupt) {
+      if (this.isEnabled) this.#interruptRange(request, answer);
+      else this.#bypass(request, answer);
       return;
     }
-    let fault = this.#findProcess(request);
+    let fault = this.#scalable ? this.#findPasid(request) : this.#findContext(request);
     if (fault === 0) {
-      if (request.addressType === DmaAddressType.translated) {
+      if (request.addressType === TRANSLATED) {
         this.#passTranslated(request, answer);
         return;
       }
@@ -110,148 +172,143 @@ export class Translator {
     if (fault !== 0) this.#refuse(request, answer, fault);
   }
 
-  /** Steps 2 to 5: which table serves the request. */
-  #findProcess(request: DmaRequest): number {
+  /** Steps 2 and 3, legacy: § 3.4.2, § 9.3. */
+  #findContext(request: DmaRequest): number {
     const contexts = this.#contexts;
-    if (contexts.mode > VtdRootTableMode.scalable) return this.#abort();
     const fault = contexts.lookup(request.requester);
     if (fault !== 0) {
       this.#silent = contexts.silent;
       return fault;
     }
-    return this.#scalable ? this.#findPasid(request) : this.#useContext(request);
-  }
-
-  /** § 11.4.6: a mode that serves nobody; refusals of the abort mode are not recorded. */
-  #abort(): number {
-    this.#silent = this.#contexts.mode === VtdRootTableMode.abort;
-    return VtdFault.rootTableMode;
-  }
-
-  /** Step 3, legacy: § 9.3. */
-  #useContext(request: DmaRequest): number {
-    const { data } = this.#contexts.cache;
-    const { line } = this.#contexts;
-    this.#data = data;
+    const data = this.#data;
+    const { line } = contexts;
     this.#line = line;
     this.#pasid = 0;
     this.#need = request.access;
-    const flags = data[line + ProcessWord.flags] as number;
-    this.#silent = (flags & ProcessFlag.faultProcessingDisable) !== 0;
+    const flags = data[line + P_FLAGS] as number;
+    this.#silent = (flags & F_SILENT) !== 0;
     if (request.hasPasid) return VtdFault.pasidInLegacyMode;
-    const isAts = request.addressType !== DmaAddressType.untranslated;
+    const isAts = request.addressType !== UNTRANSLATED;
     if (isAts && data[line + LegacyWord.deviceTlb] === 0) return VtdFault.translationTypeBlocks;
     return 0;
   }
 
-  /** Steps 3 to 5, scalable: § 9.4, § 9.5, § 9.6. */
+  /** Steps 2 to 5, scalable: § 3.4.3, § 9.4, § 9.5, § 9.6. */
   #findPasid(request: DmaRequest): number {
-    const { data } = this.#contexts.cache;
-    const { line } = this.#contexts;
-    const flags = data[line + ContextWord.flags] as number;
-    this.#silent = (flags & ContextFlag.faultProcessingDisable) !== 0;
-    const isAts = request.addressType !== DmaAddressType.untranslated;
-    if (isAts && (flags & ContextFlag.deviceTlb) === 0) return VtdFault.deviceTlbDisabled;
-    if (request.addressType === DmaAddressType.translated) return 0;
-    const bits = ((flags >>> ContextFlag.directorySizeShift) & 7) + 13;
+    const contexts = this.#contexts;
+    const { requester, hasPasid, addressType } = request;
+    const data = this.#data;
+    let context = contexts.cache.find(requester, 0);
+    if (context < 0) {
+      const fault = this.#loadContext(requester);
+      if (fault !== 0) return fault;
+      context = contexts.line;
+    }
+    const contextFlags = data[context + C_FLAGS] as number;
+    this.#silent = (contextFlags & C_SILENT) !== 0;
+    if (addressType !== UNTRANSLATED) {
+      if ((contextFlags & C_DEVICE_TLB) === 0) return VtdFault.deviceTlbDisabled;
+      if (addressType === TRANSLATED) return 0;
+    }
+    const bits = ((contextFlags >>> C_SIZE_SHIFT) & 7) + 13;
     let pasid = request.pasid;
-    if (request.hasPasid) {
-      if ((flags & ContextFlag.pasid) === 0) return VtdFault.pasidDisabled;
-      if (pasid >>> bits !== 0 || pasid >>> this.#can.pasidBits !== 0) {
+    if (hasPasid) {
+      if ((contextFlags & C_PASID) === 0) return VtdFault.pasidDisabled;
+      if (pasid >>> bits !== 0 || pasid >>> this.#pasidBits !== 0) {
         return VtdFault.pasidBeyondDirectory;
       }
     } else {
-      pasid = data[line + ContextWord.ridPasid] as number;
+      pasid = data[context + C_RID_PASID] as number;
       if (pasid >>> bits !== 0) return VtdFault.ridPasidInvalid;
     }
-    const fault = this.#pasids.lookup(request.requester, pasid, line);
-    if (fault !== 0) {
-      this.#silent ||= this.#pasids.silent;
-      return fault;
+    let line = this.#pasids.cache.find(requester, pasid);
+    if (line < 0) {
+      const fault = this.#loadPasid(requester, pasid, context);
+      if (fault !== 0) return fault;
+      line = this.#pasids.line;
     }
     this.#pasid = pasid;
-    this.#data = this.#pasids.cache.data;
-    this.#line = this.#pasids.line;
-    return this.#checkPrivilege(request, (flags & ContextFlag.ridPrivileged) !== 0);
+    this.#line = line;
+    const flags = data[line + P_FLAGS] as number;
+    if ((flags & F_SILENT) !== 0) this.#silent = true;
+    let need: number = request.access;
+    if (hasPasid ? request.privileged : (contextFlags & C_RID_PRIVILEGED) !== 0) {
+      need |= PRIVILEGED;
+    }
+    if (hasPasid && request.execute) need |= EXECUTE;
+    this.#need = need;
+    return (need & (PRIVILEGED | EXECUTE)) === 0 ? 0 : checkPrivilege(need, flags);
   }
 
-  /** Step 5: § 9.6, SRE and ERE. */
-  #checkPrivilege(request: DmaRequest, ridPrivileged: boolean): number {
-    const flags = this.#data[this.#line + ProcessWord.flags] as number;
-    this.#silent ||= (flags & ProcessFlag.faultProcessingDisable) !== 0;
-    let need: number = request.access;
-    const isPrivileged = request.hasPasid ? request.privileged : ridPrivileged;
-    if (isPrivileged) need |= Need.privileged;
-    if (request.hasPasid && request.execute) need |= Need.execute;
-    this.#need = need;
-    const translation = flags & ProcessFlag.translation;
-    const hasStage1 =
-      translation === VtdPasidTranslation.stage1 || translation === VtdPasidTranslation.nested;
-    if (!hasStage1) return 0;
-    if (isPrivileged && (flags & ProcessFlag.supervisorRequests) === 0) {
-      return VtdFault.supervisorRequestDisabled;
+  #loadContext(requester: number): number {
+    const contexts = this.#contexts;
+    if (contexts.mode > VtdRootTableMode.scalable) {
+      // § 11.4.6: a mode that serves nobody; refusals of the abort mode are not recorded.
+      this.#silent = contexts.mode === VtdRootTableMode.abort;
+      return VtdFault.rootTableMode;
     }
-    if ((need & Need.execute) !== 0 && (flags & ProcessFlag.executeRequests) === 0) {
-      return VtdFault.executeRequestDisabled;
-    }
-    return 0;
+    const fault = contexts.lookup(requester);
+    if (fault !== 0) this.#silent = contexts.silent;
+    return fault;
+  }
+
+  #loadPasid(requester: number, pasid: number, context: number): number {
+    const fault = this.#pasids.lookup(requester, pasid, context);
+    if (fault !== 0 && this.#pasids.silent) this.#silent = true;
+    return fault;
   }
 
   /** Steps 6 to 9. */
   #translateThrough(request: DmaRequest, answer: DmaAnswer): number {
-    const flags = this.#data[this.#line + ProcessWord.flags] as number;
-    const translation = flags & ProcessFlag.translation;
-    if (translation === VtdPasidTranslation.passThrough) {
+    const data = this.#data;
+    const line = this.#line;
+    const flags = data[line + P_FLAGS] as number;
+    const translation = flags & F_TRANSLATION;
+    if (translation === PASS_THROUGH) {
       return this.#passThrough(request, answer, flags);
     }
-    const hasStage1 = translation !== VtdPasidTranslation.stage2;
+    const hasStage1 = translation !== STAGE2;
     const width = hasStage1
-      ? this.#checkCanonical(request, flags)
-      : this.#checkStage2Width(request, flags);
+      ? checkCanonical(request.hi, flags)
+      : this.#checkStage2Width(request.hi, flags);
     if (width !== 0) return width;
-    const domainId = this.#data[this.#line + ProcessWord.domainId] as number;
-    const pasid = hasStage1 ? this.#pasid : 0;
+    const domainId = data[line + P_DOMAIN] as number;
     const iotlb = this.#iotlb;
-    const isAts = request.addressType === DmaAddressType.translationRequest;
+    const { lo, hi } = request;
     answer.domainId = domainId;
-    if (iotlb.find(domainId, pasid, hasStage1, request.lo, request.hi)) {
+    if (iotlb.find(domainId, hasStage1 ? this.#pasid : 0, hasStage1, lo, hi)) {
+      const { rights } = iotlb;
       // A write must go to the table while a dirty bit is still to be set.
-      const isUsable = (request.access & Need.write) === 0 || (iotlb.rights & Rights.dirty) !== 0;
-      if (isUsable) return this.#useCached(request, answer, flags, isAts);
+      if ((request.access & WRITE) === 0 || (rights & DIRTY) !== 0) {
+        answer.source = FROM_CACHE;
+        if (request.addressType === UNTRANSLATED) {
+          const rules = data[line + P_RULES] as number;
+          const allowed = allowedBy(rights, this.#need & PRIVILEGED, rules);
+          if ((this.#need & ~allowed & ACCESS) !== 0) {
+            const denied = this.#deny(request, rights, rules);
+            if (denied !== 0) return denied;
+          }
+        }
+        return this.#finish(request, answer, flags, iotlb.lo, iotlb.hi, rights, iotlb.pageShift);
+      }
     }
+    const isAts = request.addressType === TRANSLATION_REQUEST;
+    answer.source = FROM_WALK;
     return hasStage1
       ? this.#walkStage1(request, answer, flags, domainId, isAts)
       : this.#walkStage2(request, answer, flags, domainId, isAts);
   }
 
-  /** § 3.6: bits above the levels repeat the highest one of them. */
-  #checkCanonical(request: DmaRequest, flags: number): number {
-    const levels = (flags >>> ProcessFlag.stage1LevelsShift) & ProcessFlag.levels;
-    const sign = request.hi >> (levels === 5 ? 24 : 15);
-    return sign === 0 || sign === -1 ? 0 : VtdFault.notCanonical;
-  }
-
   /** § 3.7: the address lies within the unit's width and the table's. */
-  #checkStage2Width(request: DmaRequest, flags: number): number {
-    if ((request.hi & this.#inputHigh) !== 0) {
+  #checkStage2Width(hi: number, flags: number): number {
+    if ((hi & this.#inputHigh) !== 0) {
       return this.#scalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
     }
-    const levels = (flags >>> ProcessFlag.stage2LevelsShift) & ProcessFlag.levels;
-    if ((request.hi & highBitsFrom(12 + 9 * levels)) !== 0) {
+    const levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
+    if ((hi & highFrom(12 + 9 * levels)) !== 0) {
       return this.#scalable ? VtdFault.stage2InputBeyondWidth : VtdFault.addressBeyondWidth;
     }
     return 0;
-  }
-
-  /** Step 7. */
-  #useCached(request: DmaRequest, answer: DmaAnswer, flags: number, isAts: boolean): number {
-    const { lo, hi, rights, pageShift } = this.#iotlb;
-    answer.source = DmaSource.cache;
-    if (!isAts) {
-      const denied = this.#deny(request, rights);
-      if (denied !== 0) return denied;
-    }
-    return this.#finish(request, answer, flags, lo, hi, rights, pageShift);
   }
 
   /** Step 8, stage 2 alone. */
@@ -265,18 +322,17 @@ export class Translator {
     const data = this.#data;
     const line = this.#line;
     const walk = this.#stage2;
-    const tableLo = data[line + ProcessWord.stage2Lo] as number;
-    const tableHi = data[line + ProcessWord.stage2Hi] as number;
-    const levels = (flags >>> ProcessFlag.stage2LevelsShift) & ProcessFlag.levels;
-    const tracks = (flags & ProcessFlag.stage2AccessedDirty) !== 0;
+    const tableLo = data[line + P_STAGE2_LO] as number;
+    const tableHi = data[line + P_STAGE2_HI] as number;
+    const levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
+    const tracks = (flags & F_STAGE2_DIRTY) !== 0;
     const { lo: fromLo, hi: fromHi } = request;
-    const need = isAts ? this.#need & Need.write : this.#need & (Need.read | Need.write);
+    const need = isAts ? this.#need & WRITE : this.#need & (READ | WRITE);
     let fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, need, tracks);
     if (fault === WalkFault.denied && isAts) {
       fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, 0, tracks);
     }
-    answer.source = DmaSource.walk;
-    if (fault !== WalkFault.none) {
+    if (fault !== NONE) {
       if (isAts && isMissing(fault)) return answerNothing(answer);
       if (fault === WalkFault.denied && this.#isZeroLengthRead(request, walk.rights)) {
         return answerZeroLength(request, answer);
@@ -299,26 +355,25 @@ export class Translator {
     const data = this.#data;
     const line = this.#line;
     const walk = this.#stage1;
-    const isNested = (flags & ProcessFlag.translation) === VtdPasidTranslation.nested;
+    const isNested = (flags & F_TRANSLATION) === NESTED;
     if (isNested) {
-      walk.nested.lo = data[line + ProcessWord.stage2Lo] as number;
-      walk.nested.hi = data[line + ProcessWord.stage2Hi] as number;
-      walk.nested.levels = (flags >>> ProcessFlag.stage2LevelsShift) & ProcessFlag.levels;
-      walk.nested.tracksDirty = (flags & ProcessFlag.stage2AccessedDirty) !== 0;
+      walk.nested.lo = data[line + P_STAGE2_LO] as number;
+      walk.nested.hi = data[line + P_STAGE2_HI] as number;
+      walk.nested.levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
+      walk.nested.tracksDirty = (flags & F_STAGE2_DIRTY) !== 0;
     }
-    const levels = (flags >>> ProcessFlag.stage1LevelsShift) & ProcessFlag.levels;
-    const tableLo = data[line + ProcessWord.stage1Lo] as number;
-    const tableHi = data[line + ProcessWord.stage1Hi] as number;
-    const rules = data[line + ProcessWord.rules] as number;
+    const levels = (flags >>> F_STAGE1_SHIFT) & F_LEVELS;
+    const tableLo = data[line + P_STAGE1_LO] as number;
+    const tableHi = data[line + P_STAGE1_HI] as number;
+    const rules = data[line + P_RULES] as number;
     const { lo: fromLo, hi: fromHi } = request;
-    const need = isAts ? this.#need & (Need.privileged | Need.write) : this.#need;
+    const need = isAts ? this.#need & (PRIVILEGED | WRITE) : this.#need;
     let fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, need, rules, isNested);
     if (isAts && isMissingStage1(fault, walk.stage2Fault)) {
-      const who = need & Need.privileged;
+      const who = need & PRIVILEGED;
       fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, who, rules, isNested);
     }
-    answer.source = DmaSource.walk;
-    if (fault !== WalkFault.none) {
+    if (fault !== NONE) {
       if (isAts && isMissingStage1(fault, walk.stage2Fault)) return answerNothing(answer);
       return stage1Fault(fault, walk.denial, walk.stage2Fault, need, walk.level === levels);
     }
@@ -340,52 +395,43 @@ export class Translator {
     if (hi === 0 && lo >>> 20 === INTERRUPT_PREFIX) {
       return this.#scalable ? VtdFault.scalableInterruptAddress : VtdFault.interruptAddress;
     }
-    const isAts = request.addressType === DmaAddressType.translationRequest;
-    answer.status = isAts ? DmaStatus.completed : DmaStatus.translated;
+    const isAts = request.addressType === TRANSLATION_REQUEST;
+    answer.status = isAts ? COMPLETED : DONE;
     answer.lo = isAts ? lo & ~((1 << pageShift) - 1) : lo;
     answer.hi = hi;
     answer.pageShift = pageShift;
-    answer.snooped =
-      (rights & Rights.snoop) !== 0 || (flags & ProcessFlag.pageSnoop) !== 0 || !request.noSnoop;
-    answer.privilegedPage = (rights & Rights.stage1User) === 0;
-    const rules = this.#data[this.#line + ProcessWord.rules] as number;
-    const who = this.#need & Need.privileged;
-    answer.readable = denialOf(rights, who | Need.read, rules) === Denial.none;
-    answer.writable = denialOf(rights, who | Need.write, rules) === Denial.none;
-    answer.executable =
-      (this.#need & Need.execute) !== 0 &&
-      denialOf(rights, who | Need.read | Need.execute, rules) === Denial.none;
+    answer.snooped = (rights & SNOOP) !== 0 || (flags & F_SNOOP) !== 0 || !request.noSnoop;
+    answer.privilegedPage = (rights & USER) === 0;
+    const rules = this.#data[this.#line + P_RULES] as number;
+    let allowed = allowedBy(rights, this.#need & PRIVILEGED, rules);
+    if ((this.#need & EXECUTE) === 0) allowed &= ~EXECUTE;
     // A device may keep a right to write only once the dirty bit is set: § 4.2.3.
-    if (isAts && (rights & Rights.dirty) === 0) answer.writable = false;
+    if (isAts && (rights & DIRTY) === 0) allowed &= ~WRITE;
+    answer.rights = allowed;
     return 0;
   }
 
-  /** Rights of a cached translation. */
-  #deny(request: DmaRequest, rights: number): number {
-    const rules = this.#data[this.#line + ProcessWord.rules] as number;
+  /** The right that a cached translation lacks. */
+  #deny(request: DmaRequest, rights: number, rules: number): number {
+    if (this.#isZeroLengthRead(request, rights)) return 0;
     const denial = denialOf(rights, this.#need, rules);
-    if (denial === Denial.none || this.#isZeroLengthRead(request, rights)) return 0;
     if (this.#scalable) return denialFault(denial);
     return denial === Denial.write ? VtdFault.writeDenied : VtdFault.readDenied;
   }
 
   /** § 11.4.2, ZLR: a read of no bytes may go to a page that can only be written. */
   #isZeroLengthRead(request: DmaRequest, rights: number): boolean {
-    const isOne = request.length === 0 && request.access === Need.read && this.#can.zeroLengthRead;
+    const isOne = request.length === 0 && request.access === READ && this.#can.zeroLengthRead;
     return isOne && (rights & Rights.stage2Write) !== 0;
   }
 
   #bypass(request: DmaRequest, answer: DmaAnswer): void {
-    if (request.addressType === DmaAddressType.translationRequest) {
+    if (request.addressType === TRANSLATION_REQUEST) {
       this.#silent = true;
       this.#refuse(request, answer, VtdFault.translationTypeBlocks);
       return;
     }
-    if (
-      request.hi === 0 &&
-      request.lo >>> 20 === INTERRUPT_PREFIX &&
-      request.access === Need.write
-    ) {
+    if (request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && request.access === WRITE) {
       answer.status = DmaStatus.interrupt;
       return;
     }
@@ -394,8 +440,8 @@ export class Translator {
 
   /** Step 1: § 3.14. Writes without PASID are interrupts, all else is refused. */
   #interruptRange(request: DmaRequest, answer: DmaAnswer): void {
-    const isUntranslated = request.addressType === DmaAddressType.untranslated;
-    if (request.access === Need.write && isUntranslated) {
+    const isUntranslated = request.addressType === UNTRANSLATED;
+    if (request.access === WRITE && isUntranslated) {
       answer.status = DmaStatus.interrupt;
       answer.source = DmaSource.bypass;
       return;
@@ -421,10 +467,10 @@ export class Translator {
       return this.#scalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
     }
     identity(request, answer);
-    answer.domainId = this.#data[this.#line + ProcessWord.domainId] as number;
-    if ((flags & ProcessFlag.pageSnoop) !== 0) answer.snooped = true;
-    if (request.addressType === DmaAddressType.translationRequest) {
-      answer.status = DmaStatus.completed;
+    answer.domainId = this.#data[this.#line + P_DOMAIN] as number;
+    if ((flags & F_SNOOP) !== 0) answer.snooped = true;
+    if (request.addressType === TRANSLATION_REQUEST) {
+      answer.status = COMPLETED;
       answer.lo &= ~0xfff;
       answer.pageShift = 12;
     }
@@ -434,8 +480,24 @@ export class Translator {
   #refuse(request: DmaRequest, answer: DmaAnswer, reason: number): void {
     answer.status = DmaStatus.fault;
     answer.reason = reason;
-    answer.completion = isTableAccess(reason) ? "completer-abort" : "unsupported-request";
+    answer.completionStatus = isTableAccess(reason)
+      ? CompletionStatus.completerAbort
+      : CompletionStatus.unsupportedRequest;
     answer.recorded = !this.#silent;
     if (!this.#silent) this.#log.recordDma(request, reason);
   }
+}
+
+/** Step 5: § 9.6, SRE and ERE; they count where there is a stage 1. */
+function checkPrivilege(need: number, flags: number): number {
+  const translation = flags & F_TRANSLATION;
+  const hasStage1 = translation === STAGE1 || translation === NESTED;
+  if (!hasStage1) return 0;
+  if ((need & PRIVILEGED) !== 0 && (flags & ProcessFlag.supervisorRequests) === 0) {
+    return VtdFault.supervisorRequestDisabled;
+  }
+  if ((need & EXECUTE) !== 0 && (flags & ProcessFlag.executeRequests) === 0) {
+    return VtdFault.executeRequestDisabled;
+  }
+  return 0;
 }

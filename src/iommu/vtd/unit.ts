@@ -7,6 +7,7 @@
  */
 import { VtdRootTableMode, vtdFaultName } from "../../formats/index.js";
 import type { PhysicalMemory } from "../../memory/index.js";
+import { cacheWords } from "../entry-cache.js";
 import type { CachedContext, CachedPasid, Iommu, IommuCaches } from "../iommu.js";
 import type { IommuPorts, WalkObserver } from "../iommu-ports.js";
 import { IOTLB_LIMIT, Iotlb } from "../iotlb.js";
@@ -28,14 +29,14 @@ import {
   vtdRegisters,
 } from "./capabilities.js";
 import { CommandQueue } from "./command-queue.js";
-import { ContextWord, DeviceTable } from "./device-table.js";
+import { CONTEXT_LINES, ContextWord, DeviceTable } from "./device-table.js";
 import { EntryReader } from "./entry-reader.js";
 import { UnitEvent } from "./event.js";
 import { EventLog } from "./event-log.js";
 import { InterruptRemapper } from "./interrupt-remap.js";
 import { Invalidator } from "./invalidate.js";
 import { PageRequestQueue } from "./page-request.js";
-import { PasidTable } from "./pasid-table.js";
+import { PASID_LINES, PasidTable } from "./pasid-table.js";
 import { PROCESS_TRANSLATIONS, ProcessFlag, ProcessWord } from "./process-line.js";
 import { RegisterFile } from "./register-file.js";
 import { Translator } from "./translate.js";
@@ -76,7 +77,8 @@ export class VtdUnit implements Iommu {
     const log = new EventLog(faultEvent, can.faultRecords);
     this.#log = log;
     this.#reader = new EntryReader(memory);
-    const contexts = new DeviceTable(this.#reader, can);
+    const storage = new Int32Array(cacheWords(CONTEXT_LINES + PASID_LINES));
+    const contexts = new DeviceTable(this.#reader, can, storage);
     const pasids = new PasidTable(this.#reader, can, contexts);
     const iotlb = new Iotlb(options.iotlbEntries ?? IOTLB_LIMIT);
     const { hostAddressWidth: addressWidth, pages2M, pages1G, snoopControl, deviceTlb } = can;
