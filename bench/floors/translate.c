@@ -28,7 +28,7 @@ typedef struct {
 
 /* A process line: what `PASID table entry` and `context entry` are decoded into. */
 typedef struct { uint32_t key0, key1, w[14]; } line_t;
-enum { P_FLAGS, P_DOMAIN, P_S1_LO, P_S1_HI, P_S2_LO, P_S2_HI, P_RULES };
+enum { P_FLAGS, P_DOMAIN, P_S1_LO, P_S1_HI, P_S2_LO, P_S2_HI, P_RULES, P_S2_HIGH };
 enum { C_FLAGS, C_DIR_LO, C_DIR_HI, C_RID_PASID };
 
 static line_t contexts[1024], pasids[1024];
@@ -100,6 +100,7 @@ static line_t *load_pasid(uint32_t requester, uint32_t pasid, line_t *context)
   line->w[P_S1_HI] = w[5];
   line->w[P_S2_LO] = w[0] & ~0xfffu;
   line->w[P_S2_HI] = w[1];
+  line->w[P_S2_HIGH] = high_bits_from(12 + 9 * ((w[0] >> 2 & 7) + 2));
   line->w[P_RULES] = (w[4] >> 4 & 1) | ((w[4] >> 5 & 1) << 1) | ((w[4] >> 6 & 1) << 2)
     | ((w[4] >> 7 & 1) << 3);
   return line;
@@ -168,8 +169,7 @@ static uint32_t translate_through(const request_t *r, answer_t *a)
     int32_t sign = (int32_t)r->hi >> ((flags >> 3 & 7) == 5 ? 24 : 15);
     if (sign != 0 && sign != -1) return 0x80;
   } else {
-    if (r->hi & input_high) return 0x83;
-    if (r->hi & high_bits_from(12 + 9 * (flags >> 6 & 7))) return 0x84;
+    if (r->hi & (input_high | process->w[P_S2_HIGH])) return 0x84;
   }
   uint32_t domain = process->w[P_DOMAIN], pasid = has_stage1 ? the_pasid : 0;
   a->domain = (int32_t)domain;

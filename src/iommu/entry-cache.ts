@@ -6,6 +6,7 @@
  */
 
 const LINE_WORDS = 16;
+const LINE_SHIFT = 4;
 const VALID = 1 << 31;
 
 export class EntryCache {
@@ -28,9 +29,12 @@ export class EntryCache {
 
   /** Index in `data` of the line, or -1. */
   find(key0: number, key1: number): number {
-    const line = this.#lineOf(key0, key1);
+    const first = key0 | 0;
+    const second = key1 | 0;
+    const line = this.#lineOf(first, second);
     const { data } = this;
-    return data[line] === (key0 | VALID) && data[line + 1] === key1 ? line : -1;
+    // Lines are aligned: OR is the addition without its overflow.
+    return data[line] === (first | VALID) && data[line | 1] === second ? line : -1;
   }
 
   /** The line that these keys take, its other words unset. */
@@ -64,7 +68,7 @@ export class EntryCache {
 
   #lineOf(key0: number, key1: number): number {
     const mixed = key0 ^ Math.imul(key1, 0x85eb_ca6b);
-    return this.#first + (Math.imul(mixed, 0x9e37_79b1) >>> this.#shift) * LINE_WORDS;
+    return (((Math.imul(mixed, 0x9e37_79b1) >>> this.#shift) << LINE_SHIFT) + this.#first) | 0;
   }
 }
 

@@ -12,6 +12,7 @@
 const SLOT_WORDS = 8;
 const WAYS = 4;
 const SET_WORDS = SLOT_WORDS * WAYS;
+const SET_SHIFT = 5;
 const STAGE1 = 1 << 24;
 const SIZE_SHIFT = 25;
 const VALID = 1 << 27;
@@ -76,14 +77,14 @@ export class Iotlb {
     const domain = domainId | 0;
     const frameLo = (inLo >>> 12) | (inHi << 20);
     const frameHi = (inHi >>> 12) | (domain << 20);
-    const tag = VALID | pasid | ((domain >>> 12) << 20) | (stage1 ? STAGE1 : 0);
+    const tag = VALID | pasid | ((domain >>> 12) << 20) | (stage1 === true ? STAGE1 : 0);
     const slots = this.#slots;
-    let slot = setOf(frameLo, frameHi, tag, this.#shift) * SET_WORDS;
+    let slot = setOf(frameLo, frameHi, tag, this.#shift | 0) << SET_SHIFT;
     for (const end = slot + SET_WORDS; slot < end; slot += SLOT_WORDS) {
-      if (slots[slot] === frameLo && slots[slot + 2] === tag && slots[slot + 1] === frameHi) {
-        const word = slots[slot + 3] as number;
+      if (slots[slot] === frameLo && slots[slot | 2] === tag && slots[slot | 1] === frameHi) {
+        const word = slots[slot | 3] as number;
         this.lo = (word & ~0xfff) | (inLo & 0xfff);
-        this.hi = slots[slot + 4] as number;
+        this.hi = slots[slot | 4] as number;
         this.rights = word & 0xfff;
         this.pageShift = 12;
         return true;
@@ -120,34 +121,41 @@ export class Iotlb {
     pageShift: number,
     rights: number,
   ): void {
+    const inLo = lo | 0;
+    const inHi = hi | 0;
+    const domain = domainId | 0;
     const size = pageShift === 12 ? 0 : pageShift === 21 ? 1 : 2;
     const frameMask = size === 0 ? -1 : size === 1 ? ~0x1ff : ~0x3_ffff;
-    const frameLo = ((lo >>> 12) | (hi << 20)) & frameMask;
-    const frameHi = (hi >>> 12) | (domainId << 20);
+    const frameLo = ((inLo >>> 12) | (inHi << 20)) & frameMask;
+    const frameHi = (inHi >>> 12) | (domain << 20);
     const tag =
-      VALID | pasid | ((domainId >>> 12) << 20) | (stage1 ? STAGE1 : 0) | (size << SIZE_SHIFT);
+      VALID |
+      pasid |
+      ((domain >>> 12) << 20) |
+      (stage1 === true ? STAGE1 : 0) |
+      (size << SIZE_SHIFT);
     const slots = this.#slots;
-    const set = setOf(frameLo, frameHi, tag, this.#shift);
-    const first = set * SET_WORDS;
+    const set = setOf(frameLo, frameHi, tag, this.#shift | 0);
+    const first = set << SET_SHIFT;
     let slot = -1;
     let free = -1;
     for (let at = first; at < first + SET_WORDS; at += SLOT_WORDS) {
-      const held = slots[at + 2] as number;
+      const held = slots[at | 2] as number;
       if (held === 0) free = at;
-      else if (held === tag && slots[at] === frameLo && slots[at + 1] === frameHi) slot = at;
+      else if (held === tag && slots[at] === frameLo && slots[at | 1] === frameHi) slot = at;
     }
     if (slot < 0) {
       slot = free < 0 ? this.#replace(set) : free;
       const live = this.#live;
       live[size] = (live[size] as number) + 1;
-      if (stage1) this.#stage1Live++;
+      if (stage1 === true) this.#stage1Live++;
       if (size !== 0) this.#hasLarge = true;
     }
     slots[slot] = frameLo;
-    slots[slot + 1] = frameHi;
-    slots[slot + 2] = tag;
-    slots[slot + 3] = (targetLo & ~((1 << pageShift) - 1)) | rights;
-    slots[slot + 4] = targetHi;
+    slots[slot | 1] = frameHi;
+    slots[slot | 2] = tag;
+    slots[slot | 3] = (targetLo & ~((1 << pageShift) - 1)) | rights;
+    slots[slot | 4] = targetHi;
   }
 
   clear(): void {
@@ -206,9 +214,9 @@ export class Iotlb {
   /** Slot of an exact entry, or -1. */
   #probe(frameLo: number, frameHi: number, tag: number): number {
     const slots = this.#slots;
-    const first = setOf(frameLo, frameHi, tag, this.#shift) * SET_WORDS;
+    const first = setOf(frameLo, frameHi, tag, this.#shift | 0) << SET_SHIFT;
     for (let slot = first; slot < first + SET_WORDS; slot += SLOT_WORDS) {
-      if (slots[slot] === frameLo && slots[slot + 2] === tag && slots[slot + 1] === frameHi) {
+      if (slots[slot] === frameLo && slots[slot | 2] === tag && slots[slot | 1] === frameHi) {
         return slot;
       }
     }

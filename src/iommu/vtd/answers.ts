@@ -10,23 +10,21 @@ import {
 import { WalkFault } from "../walk-result.js";
 
 /** A zero-length read of a page that can only be written. */
-export function answerZeroLength(request: DmaRequest, answer: DmaAnswer): number {
+export function answerZeroLength(request: DmaRequest, answer: DmaAnswer): void {
   answer.status = DmaStatus.translated;
   answer.lo = request.lo;
   answer.hi = request.hi;
   answer.rights = PageRight.write;
-  return 0;
 }
 
 /** A translation request finds no page: success, and no rights (VT-d 5.0 § 4.2.3). */
-export function answerNothing(answer: DmaAnswer): number {
+export function answerNothing(answer: DmaAnswer): void {
   answer.status = DmaStatus.completed;
   answer.lo = 0;
   answer.hi = 0;
   answer.pageShift = 12;
   answer.rights = 0;
   answer.privilegedPage = false;
-  return 0;
 }
 
 /** The request goes on with its own address. */

@@ -15,7 +15,7 @@ import {
   VtdTranslationType,
 } from "../../formats/index.js";
 import { EntryCache } from "../entry-cache.js";
-import { reservedHigh } from "../table-entry.js";
+import { highBitsFrom, reservedHigh } from "../table-entry.js";
 import type { VtdCapabilities } from "./capabilities.js";
 import type { EntryReader } from "./entry-reader.js";
 import { ProcessFlag, ProcessWord } from "./process-line.js";
@@ -117,6 +117,7 @@ export class DeviceTable {
     data[line + ProcessWord.domainId] = domainId;
     data[line + ProcessWord.stage2Lo] = (words[0] as number) & ~0xfff;
     data[line + ProcessWord.stage2Hi] = words[1] as number;
+    data[line + ProcessWord.stage2High] = highBitsFrom(12 + 9 * levels);
     data[line + LegacyWord.deviceTlb] = type === VtdTranslationType.withDeviceTlb ? 1 : 0;
     this.line = line;
     return 0;

@@ -15,7 +15,7 @@ import {
 } from "../../formats/index.js";
 import { cacheWords, EntryCache } from "../entry-cache.js";
 import { Stage1Rules } from "../rights.js";
-import { reservedHigh } from "../table-entry.js";
+import { highBitsFrom, reservedHigh } from "../table-entry.js";
 import type { VtdCapabilities } from "./capabilities.js";
 import { CONTEXT_LINES, ContextWord, type DeviceTable } from "./device-table.js";
 import type { EntryReader } from "./entry-reader.js";
@@ -156,6 +156,8 @@ export class PasidTable {
     data[line + ProcessWord.stage1Hi] = words[5] as number;
     data[line + ProcessWord.stage2Lo] = (words[0] as number) & ~0xfff;
     data[line + ProcessWord.stage2Hi] = words[1] as number;
+    const levels = getField(words, 0, E.addressWidth) + 2;
+    data[line + ProcessWord.stage2High] = highBitsFrom(12 + 9 * levels);
     data[line + ProcessWord.rules] =
       flag(E.writeProtectEnable, Stage1Rules.writeProtect) |
       flag(E.noExecuteEnable, Stage1Rules.noExecute) |

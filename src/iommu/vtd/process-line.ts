@@ -17,6 +17,8 @@ export const ProcessWord = {
   stage2Hi: 7,
   /** Bits of `Stage1Rules`. */
   rules: 8,
+  /** Bits of an address's high half that the stage-2 table does not cover. */
+  stage2High: 10,
 } as const;
 
 /** Flags of a process line. Levels: 3, 4 or 5. */

@@ -181,7 +181,10 @@ export class RegisterFile {
       mode === VtdRootTableMode.legacy ||
       (mode === VtdRootTableMode.scalable && capabilities.scalable) ||
       (mode === VtdRootTableMode.abort && capabilities.abortDma);
-    contexts.mode = isMode ? mode : UNSUPPORTED_MODE;
+    const next = isMode ? mode : UNSUPPORTED_MODE;
+    // Contexts of the two modes are different things: those of another mode are no use.
+    if (next !== contexts.mode) contexts.cache.drop();
+    contexts.mode = next;
     contexts.rootLo = (this.#words[at] as number) & ~0xfff;
     contexts.rootHi = (this.#words[at + 1] as number) | 0;
     this.#status |= bitOf(G.setRootTable);

@@ -9,6 +9,7 @@
  * Each step returns a code of `VtdFault`, or 0. Nothing here allocates.
  */
 import { VtdFault, VtdPasidTranslation, VtdRootTableMode } from "../../formats/index.js";
+import type { EntryCache } from "../entry-cache.js";
 import type { Iotlb } from "../iotlb.js";
 import { allowedNeeds, Denial, denialOf, Need, Rights } from "../rights.js";
 import { highBitsFrom } from "../table-entry.js";
@@ -36,7 +37,13 @@ import { ContextFlag, ContextWord, type DeviceTable, LegacyWord } from "./device
 import type { EventLog } from "./event-log.js";
 import type { PasidTable } from "./pasid-table.js";
 import { ProcessFlag, ProcessWord } from "./process-line.js";
-import { denialFault, legacyFault, stage1Fault, stage2Fault } from "./walk-faults.js";
+import {
+  checkPrivilege,
+  denialFault,
+  legacyFault,
+  stage1Fault,
+  stage2Fault,
+} from "./walk-faults.js";
 
 /** The parts that a translation uses. */
 export interface TranslatorParts {
@@ -65,6 +72,7 @@ const USER = Rights.stage1User;
 const P_FLAGS = ProcessWord.flags;
 const P_DOMAIN = ProcessWord.domainId;
 const P_RULES = ProcessWord.rules;
+const P_STAGE2_HIGH = ProcessWord.stage2High;
 const P_STAGE1_LO = ProcessWord.stage1Lo;
 const P_STAGE1_HI = ProcessWord.stage1Hi;
 const P_STAGE2_LO = ProcessWord.stage2Lo;
@@ -86,7 +94,6 @@ const C_SIZE_SHIFT = ContextFlag.directorySizeShift;
 const UNTRANSLATED = DmaAddressType.untranslated;
 const TRANSLATION_REQUEST = DmaAddressType.translationRequest;
 const TRANSLATED = DmaAddressType.translated;
-const STAGE1 = VtdPasidTranslation.stage1;
 const STAGE2 = VtdPasidTranslation.stage2;
 const NESTED = VtdPasidTranslation.nested;
 const PASS_THROUGH = VtdPasidTranslation.passThrough;
@@ -97,16 +104,17 @@ const FROM_WALK = DmaSource.walk;
 const LEGACY = VtdRootTableMode.legacy;
 const SUCCESS = CompletionStatus.success;
 const allowedBy = allowedNeeds;
-const highFrom = highBitsFrom;
 const NONE = WalkFault.none;
+/** Of a walk: the answer is complete. */
+const ANSWERED = -1;
 /** Needs that a page grants or not. */
 const ACCESS = READ | WRITE | EXECUTE;
 
 /** Step 6: § 3.6, bits above the levels repeat the highest one of them. */
-const checkCanonical = (hi: number, flags: number): number => {
+const isCanonical = (hi: number, flags: number): boolean => {
   const levels = (flags >>> F_STAGE1_SHIFT) & F_LEVELS;
   const sign = hi >> (levels === 5 ? 24 : 15);
-  return sign === 0 || sign === -1 ? 0 : VtdFault.notCanonical;
+  return sign === 0 || sign === -1;
 };
 
 /** Translates the requests of one unit. */
@@ -115,6 +123,8 @@ export class Translator {
   readonly #pasidBits: number;
   readonly #contexts: DeviceTable;
   readonly #pasids: PasidTable;
+  readonly #contextCache: EntryCache;
+  readonly #pasidCache: EntryCache;
   readonly #iotlb: Iotlb;
   readonly #stage1: Stage1Walk;
   readonly #stage2: Stage2Walk;
@@ -131,12 +141,16 @@ export class Translator {
   #silent = false;
   #scalable = false;
   #need = 0;
+  /** Of the translation found, bits of `Rights`. */
+  #rights = 0;
 
   constructor(parts: TranslatorParts) {
     this.#can = parts.capabilities;
     this.#pasidBits = parts.capabilities.pasidBits;
     this.#contexts = parts.contexts;
     this.#pasids = parts.pasids;
+    this.#contextCache = parts.contexts.cache;
+    this.#pasidCache = parts.pasids.cache;
     this.#iotlb = parts.iotlb;
     this.#stage1 = parts.stage1;
     this.#stage2 = parts.stage2;
@@ -155,13 +169,13 @@ export class Translator {
     const contexts = this.#contexts;
     this.#scalable = contexts.mode !== LEGACY;
     const isInterrupt =
-      request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && !request.hasPasid;
-    if (!this.isEnabled || isInterrupt) {
+      request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && request.hasPasid === false;
+    if (this.isEnabled === false || isInterrupt === true) {
       if (this.isEnabled) this.#interruptRange(request, answer);
       else this.#bypass(request, answer);
       return;
     }
-    let fault = this.#scalable ? this.#findPasid(request) : this.#findContext(request);
+    let fault = this.#scalable === true ? this.#findPasid(request) : this.#findContext(request);
     if (fault === 0) {
       if (request.addressType === TRANSLATED) {
         this.#passTranslated(request, answer);
@@ -185,7 +199,7 @@ export class Translator {
     this.#line = line;
     this.#pasid = 0;
     this.#need = request.access;
-    const flags = data[line + P_FLAGS] as number;
+    const flags = data[line | P_FLAGS] as number;
     this.#silent = (flags & F_SILENT) !== 0;
     if (request.hasPasid) return VtdFault.pasidInLegacyMode;
     const isAts = request.addressType !== UNTRANSLATED;
@@ -198,30 +212,30 @@ export class Translator {
     const contexts = this.#contexts;
     const { requester, hasPasid, addressType } = request;
     const data = this.#data;
-    let context = contexts.cache.find(requester, 0);
+    let context = this.#contextCache.find(requester, 0);
     if (context < 0) {
       const fault = this.#loadContext(requester);
       if (fault !== 0) return fault;
       context = contexts.line;
     }
-    const contextFlags = data[context + C_FLAGS] as number;
+    const contextFlags = data[context | C_FLAGS] as number;
     this.#silent = (contextFlags & C_SILENT) !== 0;
     if (addressType !== UNTRANSLATED) {
       if ((contextFlags & C_DEVICE_TLB) === 0) return VtdFault.deviceTlbDisabled;
       if (addressType === TRANSLATED) return 0;
     }
     const bits = ((contextFlags >>> C_SIZE_SHIFT) & 7) + 13;
-    let pasid = request.pasid;
-    if (hasPasid) {
+    let pasid = request.pasid | 0;
+    if (hasPasid === true) {
       if ((contextFlags & C_PASID) === 0) return VtdFault.pasidDisabled;
       if (pasid >>> bits !== 0 || pasid >>> this.#pasidBits !== 0) {
         return VtdFault.pasidBeyondDirectory;
       }
     } else {
-      pasid = data[context + C_RID_PASID] as number;
+      pasid = data[context | C_RID_PASID] as number;
       if (pasid >>> bits !== 0) return VtdFault.ridPasidInvalid;
     }
-    let line = this.#pasids.cache.find(requester, pasid);
+    let line = this.#pasidCache.find(requester, pasid);
     if (line < 0) {
       const fault = this.#loadPasid(requester, pasid, context);
       if (fault !== 0) return fault;
@@ -229,13 +243,13 @@ export class Translator {
     }
     this.#pasid = pasid;
     this.#line = line;
-    const flags = data[line + P_FLAGS] as number;
+    const flags = data[line | P_FLAGS] as number;
     if ((flags & F_SILENT) !== 0) this.#silent = true;
-    let need: number = request.access;
-    if (hasPasid ? request.privileged : (contextFlags & C_RID_PRIVILEGED) !== 0) {
+    let need = request.access | 0;
+    if (hasPasid === true ? request.privileged === true : (contextFlags & C_RID_PRIVILEGED) !== 0) {
       need |= PRIVILEGED;
     }
-    if (hasPasid && request.execute) need |= EXECUTE;
+    if (hasPasid === true && request.execute === true) need |= EXECUTE;
     this.#need = need;
     return (need & (PRIVILEGED | EXECUTE)) === 0 ? 0 : checkPrivilege(need, flags);
   }
@@ -262,68 +276,62 @@ export class Translator {
   #translateThrough(request: DmaRequest, answer: DmaAnswer): number {
     const data = this.#data;
     const line = this.#line;
-    const flags = data[line + P_FLAGS] as number;
+    const flags = data[line | P_FLAGS] as number;
     const translation = flags & F_TRANSLATION;
     if (translation === PASS_THROUGH) {
       return this.#passThrough(request, answer, flags);
     }
     const hasStage1 = translation !== STAGE2;
-    const width = hasStage1
-      ? checkCanonical(request.hi, flags)
-      : this.#checkStage2Width(request.hi, flags);
-    if (width !== 0) return width;
-    const domainId = data[line + P_DOMAIN] as number;
-    const iotlb = this.#iotlb;
     const { lo, hi } = request;
-    answer.domainId = domainId;
-    if (iotlb.find(domainId, hasStage1 ? this.#pasid : 0, hasStage1, lo, hi)) {
-      const { rights } = iotlb;
-      // A write must go to the table while a dirty bit is still to be set.
-      if ((request.access & WRITE) === 0 || (rights & DIRTY) !== 0) {
-        answer.source = FROM_CACHE;
-        if (request.addressType === UNTRANSLATED) {
-          const rules = data[line + P_RULES] as number;
-          const allowed = allowedBy(rights, this.#need & PRIVILEGED, rules);
-          if ((this.#need & ~allowed & ACCESS) !== 0) {
-            const denied = this.#deny(request, rights, rules);
-            if (denied !== 0) return denied;
-          }
-        }
-        return this.#finish(request, answer, flags, iotlb.lo, iotlb.hi, rights, iotlb.pageShift);
-      }
+    if (hasStage1) {
+      if (isCanonical(hi, flags) === false) return VtdFault.notCanonical;
+    } else if ((hi & (this.#inputHigh | (data[line | P_STAGE2_HIGH] as number))) !== 0) {
+      return this.#beyondWidth(hi);
     }
-    const isAts = request.addressType === TRANSLATION_REQUEST;
-    answer.source = FROM_WALK;
-    return hasStage1
-      ? this.#walkStage1(request, answer, flags, domainId, isAts)
-      : this.#walkStage2(request, answer, flags, domainId, isAts);
+    const domainId = data[line | P_DOMAIN] as number;
+    const iotlb = this.#iotlb;
+    answer.domainId = domainId;
+    const found = iotlb.find(domainId, hasStage1 ? this.#pasid : 0, hasStage1, lo, hi);
+    // A write must go to the table while a dirty bit is still to be set.
+    if (found && ((request.access & WRITE) === 0 || (iotlb.rights & DIRTY) !== 0)) {
+      answer.source = FROM_CACHE;
+      this.#rights = iotlb.rights;
+      if (request.addressType === UNTRANSLATED) {
+        const rules = data[line | P_RULES] as number;
+        const allowed = allowedBy(iotlb.rights, this.#need & PRIVILEGED, rules);
+        if ((this.#need & ~allowed & ACCESS) !== 0) {
+          const denied = this.#deny(request, iotlb.rights, rules);
+          if (denied !== 0) return denied;
+        }
+      }
+      answer.lo = iotlb.lo;
+      answer.hi = iotlb.hi;
+      answer.pageShift = iotlb.pageShift;
+    } else {
+      answer.source = FROM_WALK;
+      const fault = hasStage1
+        ? this.#walkStage1(request, answer, flags, domainId)
+        : this.#walkStage2(request, answer, flags, domainId);
+      if (fault !== 0) return fault === ANSWERED ? 0 : fault;
+    }
+    return this.#finish(request, answer, flags);
   }
 
-  /** § 3.7: the address lies within the unit's width and the table's. */
-  #checkStage2Width(hi: number, flags: number): number {
-    if ((hi & this.#inputHigh) !== 0) {
-      return this.#scalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
-    }
-    const levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
-    if ((hi & highFrom(12 + 9 * levels)) !== 0) {
-      return this.#scalable ? VtdFault.stage2InputBeyondWidth : VtdFault.addressBeyondWidth;
-    }
-    return 0;
+  /** § 3.7: the address lies beyond the unit's width, or the table's. */
+  #beyondWidth(hi: number): number {
+    if (!this.#scalable) return VtdFault.addressBeyondWidth;
+    const isBeyondUnit = (hi & this.#inputHigh) !== 0;
+    return isBeyondUnit ? VtdFault.inputBeyondWidth : VtdFault.stage2InputBeyondWidth;
   }
 
   /** Step 8, stage 2 alone. */
-  #walkStage2(
-    request: DmaRequest,
-    answer: DmaAnswer,
-    flags: number,
-    domainId: number,
-    isAts: boolean,
-  ): number {
+  #walkStage2(request: DmaRequest, answer: DmaAnswer, flags: number, domainId: number): number {
+    const isAts = request.addressType === TRANSLATION_REQUEST;
     const data = this.#data;
     const line = this.#line;
     const walk = this.#stage2;
-    const tableLo = data[line + P_STAGE2_LO] as number;
-    const tableHi = data[line + P_STAGE2_HI] as number;
+    const tableLo = data[line | P_STAGE2_LO] as number;
+    const tableHi = data[line | P_STAGE2_HI] as number;
     const levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
     const tracks = (flags & F_STAGE2_DIRTY) !== 0;
     const { lo: fromLo, hi: fromHi } = request;
@@ -333,39 +341,42 @@ export class Translator {
       fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, 0, tracks);
     }
     if (fault !== NONE) {
-      if (isAts && isMissing(fault)) return answerNothing(answer);
+      if (isAts && isMissing(fault)) {
+        answerNothing(answer);
+        return ANSWERED;
+      }
       if (fault === WalkFault.denied && this.#isZeroLengthRead(request, walk.rights)) {
-        return answerZeroLength(request, answer);
+        answerZeroLength(request, answer);
+        return ANSWERED;
       }
       return this.#scalable ? stage2Fault(fault, need) : legacyFault(fault, need);
     }
     const { lo, hi, pageShift, rights } = walk;
     this.#iotlb.insert(domainId, 0, false, fromLo, fromHi, lo, hi, pageShift, rights);
-    return this.#finish(request, answer, flags, lo, hi, rights, pageShift);
+    answer.lo = lo;
+    answer.hi = hi;
+    answer.pageShift = pageShift;
+    this.#rights = rights;
+    return 0;
   }
 
   /** Step 8, stage 1 alone or nested in stage 2. */
-  #walkStage1(
-    request: DmaRequest,
-    answer: DmaAnswer,
-    flags: number,
-    domainId: number,
-    isAts: boolean,
-  ): number {
+  #walkStage1(request: DmaRequest, answer: DmaAnswer, flags: number, domainId: number): number {
+    const isAts = request.addressType === TRANSLATION_REQUEST;
     const data = this.#data;
     const line = this.#line;
     const walk = this.#stage1;
     const isNested = (flags & F_TRANSLATION) === NESTED;
     if (isNested) {
-      walk.nested.lo = data[line + P_STAGE2_LO] as number;
-      walk.nested.hi = data[line + P_STAGE2_HI] as number;
+      walk.nested.lo = data[line | P_STAGE2_LO] as number;
+      walk.nested.hi = data[line | P_STAGE2_HI] as number;
       walk.nested.levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
       walk.nested.tracksDirty = (flags & F_STAGE2_DIRTY) !== 0;
     }
     const levels = (flags >>> F_STAGE1_SHIFT) & F_LEVELS;
-    const tableLo = data[line + P_STAGE1_LO] as number;
-    const tableHi = data[line + P_STAGE1_HI] as number;
-    const rules = data[line + P_RULES] as number;
+    const tableLo = data[line | P_STAGE1_LO] as number;
+    const tableHi = data[line | P_STAGE1_HI] as number;
+    const rules = data[line | P_RULES] as number;
     const { lo: fromLo, hi: fromHi } = request;
     const need = isAts ? this.#need & (PRIVILEGED | WRITE) : this.#need;
     let fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, need, rules, isNested);
@@ -374,35 +385,33 @@ export class Translator {
       fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, who, rules, isNested);
     }
     if (fault !== NONE) {
-      if (isAts && isMissingStage1(fault, walk.stage2Fault)) return answerNothing(answer);
+      if (isAts && isMissingStage1(fault, walk.stage2Fault)) {
+        answerNothing(answer);
+        return ANSWERED;
+      }
       return stage1Fault(fault, walk.denial, walk.stage2Fault, need, walk.level === levels);
     }
     const { lo, hi, pageShift, rights } = walk;
     this.#iotlb.insert(domainId, this.#pasid, true, fromLo, fromHi, lo, hi, pageShift, rights);
-    return this.#finish(request, answer, flags, lo, hi, rights, pageShift);
+    answer.lo = lo;
+    answer.hi = hi;
+    answer.pageShift = pageShift;
+    this.#rights = rights;
+    return 0;
   }
 
   /** Step 9: § 3.14, the translated address must not be that of interrupts. */
-  #finish(
-    request: DmaRequest,
-    answer: DmaAnswer,
-    flags: number,
-    lo: number,
-    hi: number,
-    rights: number,
-    pageShift: number,
-  ): number {
-    if (hi === 0 && lo >>> 20 === INTERRUPT_PREFIX) {
+  #finish(request: DmaRequest, answer: DmaAnswer, flags: number): number {
+    const rights = this.#rights;
+    if (answer.hi === 0 && answer.lo >>> 20 === INTERRUPT_PREFIX) {
       return this.#scalable ? VtdFault.scalableInterruptAddress : VtdFault.interruptAddress;
     }
     const isAts = request.addressType === TRANSLATION_REQUEST;
     answer.status = isAts ? COMPLETED : DONE;
-    answer.lo = isAts ? lo & ~((1 << pageShift) - 1) : lo;
-    answer.hi = hi;
-    answer.pageShift = pageShift;
-    answer.snooped = (rights & SNOOP) !== 0 || (flags & F_SNOOP) !== 0 || !request.noSnoop;
+    if (isAts) answer.lo &= ~((1 << answer.pageShift) - 1);
+    answer.snooped = (rights & SNOOP) !== 0 || (flags & F_SNOOP) !== 0 || request.noSnoop === false;
     answer.privilegedPage = (rights & USER) === 0;
-    const rules = this.#data[this.#line + P_RULES] as number;
+    const rules = this.#data[this.#line | P_RULES] as number;
     let allowed = allowedBy(rights, this.#need & PRIVILEGED, rules);
     if ((this.#need & EXECUTE) === 0) allowed &= ~EXECUTE;
     // A device may keep a right to write only once the dirty bit is set: § 4.2.3.
@@ -467,7 +476,7 @@ export class Translator {
       return this.#scalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
     }
     identity(request, answer);
-    answer.domainId = this.#data[this.#line + P_DOMAIN] as number;
+    answer.domainId = this.#data[this.#line | P_DOMAIN] as number;
     if ((flags & F_SNOOP) !== 0) answer.snooped = true;
     if (request.addressType === TRANSLATION_REQUEST) {
       answer.status = COMPLETED;
@@ -486,18 +495,4 @@ export class Translator {
     answer.recorded = !this.#silent;
     if (!this.#silent) this.#log.recordDma(request, reason);
   }
-}
-
-/** Step 5: § 9.6, SRE and ERE; they count where there is a stage 1. */
-function checkPrivilege(need: number, flags: number): number {
-  const translation = flags & F_TRANSLATION;
-  const hasStage1 = translation === STAGE1 || translation === NESTED;
-  if (!hasStage1) return 0;
-  if ((need & PRIVILEGED) !== 0 && (flags & ProcessFlag.supervisorRequests) === 0) {
-    return VtdFault.supervisorRequestDisabled;
-  }
-  if ((need & EXECUTE) !== 0 && (flags & ProcessFlag.executeRequests) === 0) {
-    return VtdFault.executeRequestDisabled;
-  }
-  return 0;
 }

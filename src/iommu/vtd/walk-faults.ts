@@ -1,7 +1,8 @@
 /** From how a walk or a check ended to the code that VT-d records: VT-d 5.0 § 7.1.3. */
-import { VtdFault } from "../../formats/index.js";
+import { VtdFault, VtdPasidTranslation } from "../../formats/index.js";
 import { Denial, Need } from "../rights.js";
 import { WalkFault } from "../walk-result.js";
+import { ProcessFlag } from "./process-line.js";
 
 /** A walk of stage 2 alone, in legacy mode. */
 export function legacyFault(fault: number, need: number): number {
@@ -78,4 +79,19 @@ export function denialFault(denial: number): number {
     default:
       return VtdFault.executeDenied;
   }
+}
+
+/** § 9.6, SRE and ERE; they count where there is a stage 1. */
+export function checkPrivilege(need: number, flags: number): number {
+  const translation = flags & ProcessFlag.translation;
+  const hasStage1 =
+    translation === VtdPasidTranslation.stage1 || translation === VtdPasidTranslation.nested;
+  if (!hasStage1) return 0;
+  if ((need & Need.privileged) !== 0 && (flags & ProcessFlag.supervisorRequests) === 0) {
+    return VtdFault.supervisorRequestDisabled;
+  }
+  if ((need & Need.execute) !== 0 && (flags & ProcessFlag.executeRequests) === 0) {
+    return VtdFault.executeRequestDisabled;
+  }
+  return 0;
 }
