@@ -50,7 +50,10 @@ export interface Comparison {
 }
 
 const ROUNDS = 5;
-/** Operations timed together. The median slice counts: one that another process interrupted does not. */
+/**
+ * Operations timed together. The median slice counts: one that another process interrupted does
+ * not.
+ */
 export const SLICE = 4096;
 
 /** Runs whole slices of `count` operations in all; `one` returns a checksum of so many. */

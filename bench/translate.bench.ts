@@ -1,9 +1,10 @@
 /**
- * Translation against C that does the same steps on the same bytes: walk of a stage-2 table, look-up
- * in the IOTLB, and whole translations by way of context and PASID entry.
+ * Translation against C that does the same steps on the same bytes: walk of a stage-2 table,
+ * look-up in the IOTLB, and whole translations by way of context and PASID entry.
  *
- * *Dependent*: the next address comes from the last result, as in a chain of requests; *independent*:
- * it does not, and C overlaps more. Whole walks use an IOTLB of 8 entries, so that it misses.
+ * *Dependent*: the next address comes from the last result, as in a chain of requests;
+ * *independent*: it does not, and C overlaps more. Whole walks use an IOTLB of 8 entries, so that
+ * it misses.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,8 +1,8 @@
 /**
  * A direct-mapped cache of decoded table entries, by two keys.
  *
- * A line is sixteen words: the keys (the first with `VALID`), then what its user keeps there. A line
- * leaves when it is invalidated or when another takes its place.
+ * A line is sixteen words: the keys (the first with `VALID`), then what its user keeps there. A
+ * line leaves when it is invalidated or when another takes its place.
  */
 
 const LINE_WORDS = 16;

@@ -6,7 +6,8 @@
  * Nothing leaves before it is invalidated or pushed out, whatever the tables say meanwhile.
  *
  * Slot, eight words: frame low | frame high, domain bits 11:0 | tag | target low and rights |
- * target high | three unused. Tag: PASID, domain bits 15:12, stage1, size (0 4K, 1 2M, 2 1G), valid.
+ * target high | three unused. Tag: PASID, domain bits 15:12, stage1, size (0 4K, 1 2M, 2 1G),
+ * valid.
  */
 
 const SLOT_WORDS = 8;

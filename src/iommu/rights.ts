@@ -1,8 +1,8 @@
 /**
  * Rights of a page, as two stages grant them, and whether an access may use them.
  *
- * Tables are walked once and their rights kept as they stand, since who asks changes from request to
- * request: stage 1 distinguishes user and privileged requests (x86 paging), stage 2 does not. A
+ * Tables are walked once and their rights kept as they stand, since who asks changes from request
+ * to request: stage 1 distinguishes user and privileged requests (x86 paging), stage 2 does not. A
  * translation of one stage has the other's rights set.
  */
 

@@ -1,9 +1,9 @@
 /**
  * The walk of a stage-1 table, alone or nested in stage 2: VT-d 5.0 § 3.6 and § 3.8, entries § 9.7.
  *
- * Nested, every stage-1 table lies at an address of stage 2: it is translated there before the entry
- * is read, and the page's address after. Accessed bits are set in every entry used, dirty bits in
- * the page's entry when the request writes; hardware does so always in stage 1.
+ * Nested, every stage-1 table lies at an address of stage 2: it is translated there before the
+ * entry is read, and the page's address after. Accessed bits are set in every entry used, dirty
+ * bits in the page's entry when the request writes; hardware does so always in stage 1.
  */
 import { MemoryStatus, type PhysicalMemory, wordIn } from "../memory/index.js";
 import type { WalkObserver } from "./iommu-ports.js";

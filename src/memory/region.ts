@@ -2,8 +2,8 @@
 import type { BackingObject } from "./backing-object.js";
 
 /**
- * `pool`: frames that memory hands out one by one; `placed`: one placed by hand; an object with bytes
- * is user memory, one with only a label a device.
+ * `pool`: frames that memory hands out one by one; `placed`: one placed by hand; an object with
+ * bytes is user memory, one with only a label a device.
  */
 export type RegionUse =
   | "pool"

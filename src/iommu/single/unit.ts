@@ -40,7 +40,10 @@ export const SingleTableRegister = {
   table: 0x10,
   /** Any write forgets all cached translations. */
   flush: 0x18,
-  /** Bits 7:0: {@link SingleTableFault} of the last fault, bits 31:16 its requester; a write clears. */
+  /**
+   * Bits 7:0: {@link SingleTableFault} of the last fault, bits 31:16 its requester; a write
+   * clears.
+   */
   faultStatus: 0x20,
   /** Address of the last fault. */
   faultAddress: 0x28,

@@ -2,8 +2,8 @@
  * The invalidation queue: VT-d 5.0 § 6.5.2, § 11.4.19-11.4.26.
  *
  * A ring in memory: software writes descriptors and moves the tail, the unit executes them in order
- * and moves the head. At an error the unit stops with the head at the descriptor; software mends it,
- * clears the error in the fault status register, and the unit goes on.
+ * and moves the head. At an error the unit stops with the head at the descriptor; software mends
+ * it, clears the error in the fault status register, and the unit goes on.
  */
 import {
   uncoveredBits,

@@ -3,8 +3,8 @@
  * VT-d 5.0 § 3 (remapping), § 4 (ATS), § 7.1 (faults).
  *
  * 1 interrupt range (§ 3.14) · 2 context (§ 3.4) · 3 may the device ask so (§ 9.3, § 9.4)
- * · 4 PASID entry (§ 9.5, § 9.6) · 5 privilege and execution (§ 9.6) · 6 width of the address (§ 3.6,
- * § 3.7) · 7 IOTLB (§ 6.2) · 8 walk (§ 3.6-3.8) · 9 result (§ 3.14)
+ * · 4 PASID entry (§ 9.5, § 9.6) · 5 privilege and execution (§ 9.6) · 6 width of the address (§
+ * 3.6, § 3.7) · 7 IOTLB (§ 6.2) · 8 walk (§ 3.6-3.8) · 9 result (§ 3.14)
  *
  * Each step returns a code of `VtdFault`, or 0. Nothing here allocates.
  */
