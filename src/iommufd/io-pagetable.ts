@@ -180,7 +180,6 @@ export class IoPagetable implements PagesHolder {
       this.unreserve(domain);
       throw error;
     }
-    this.domains.push(domain);
     this.alignment = alignment;
   }
 
@@ -297,6 +296,8 @@ export class IoPagetable implements PagesHolder {
   #fillAll(domain: PagingDomain): void {
     const done: [number, number][] = [];
     const storage = this.domains[0];
+    // Listed from now on: areas that share pages read each other's frames back from it.
+    this.domains.push(domain);
     try {
       this.#eachArea((row, firstPage) => {
         if (storage === undefined) this.#fill(row, firstPage, [domain]);
@@ -310,6 +311,7 @@ export class IoPagetable implements PagesHolder {
         domain.sync();
         if (storage === undefined) this.#drop(row, shape.startPage, shape.pageCount);
       }
+      this.domains.pop();
       throw error;
     }
   }
