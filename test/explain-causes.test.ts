@@ -154,6 +154,36 @@ test("explain: a device of a volume management domain sends as its owner", async
   assert.match(apart, /0000:00:0e\.0 and USB controller 0000:00:14\.0 are in different slots/);
 });
 
+const LISTING = `IOMMU Group 0:
+\t00:00.0 Host bridge [0600]: Intel Corporation Device [8086:4660] (rev 02)
+IOMMU Group 1:
+\t00:01.0 PCI bridge [0604]: Intel Corporation PCI Express x16 Controller #1 [8086:460d]
+\t01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA104 [10de:2484] (rev a1)
+\t01:00.1 Audio device [0403]: NVIDIA Corporation GA104 HD Audio [10de:228b] (rev a1)
+`;
+
+test("a listing without configuration space: what cannot be known is not stated", async () => {
+  const file = join(scratch, "listing.txt");
+  writeFileSync(file, LISTING);
+  const from = ["--from", file];
+  const apart = await answer(["explain", "00:01.0", "01:00.0", ...from]);
+  assert.match(apart, /different groups \(\d+ and \d+\), as far as the capture shows/);
+  assert.match(apart, /does not show which bridges are above VGA controller 0000:01:00\.0/);
+  assert.match(apart, /What would change it - A capture made as root/);
+  assert.doesNotMatch(apart, /The IOMMU tells them apart/);
+  const groups = await answer(["groups", ...from]);
+  assert.match(groups, /Intel Corporation Device 4660/, "an unknown device keeps its number");
+  assert.match(groups, /groups differ.*does not show which bridges are above/);
+  assert.doesNotMatch(groups, /root complex may route/, "a reservation is no reason");
+  assert.match(await answer(["devices", "01:00.0", ...from]), /defined: addresses not known/);
+});
+
+test("a tree of buses alone describes no function, and the answer says so", async () => {
+  const file = join(scratch, "tree.txt");
+  writeFileSync(file, "-[0000:00]-+-00.0\n           +-01.0-[01]----00.0\n           \\-1f.0\n");
+  assert.match(await answer(["groups", "--from", file]), /describes no PCI function/);
+});
+
 test("p2p: a matrix of who reaches whom, and an overview that counts the root complex", async () => {
   const from = ["--from", join(FIXTURES, "switch-without-acs-6.12")];
   const matrix = await answer(["p2p", "03:00.0", "04:00.0", "00:1f.2", ...from]);

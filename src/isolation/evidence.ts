@@ -90,6 +90,7 @@ export const EVIDENCE_KINDS = {
   "external-facing": "leads outside the case",
   untrusted: "is reached through an external-facing port",
   "peers-isolated": "nothing on the way lets it meet the other device without the IOMMU",
+  "topology-unknown": "the capture does not show which bridges are above it",
   "alone-in-slot": "is the only function of its slot, so there is nothing beside it to merge with",
   "different-slots":
     "is in another slot than the other device; side by side, Linux merges only within a slot",

@@ -68,6 +68,9 @@ function standingOf(analysis: Analysis, fn: PciFunction): Standing {
     anchor = b;
     because.push(bridgeAliasEvidence(b, effect));
   }
+  if (isTopologyUnknown(anchor)) {
+    because.push({ kind: "topology-unknown", at: anchor.bdf, cite: CITE_COMPARE });
+  }
   const top = lastOpenPort(analysis, anchor);
   if (top !== undefined) {
     anchor = top;
@@ -78,6 +81,13 @@ function standingOf(analysis: Analysis, fn: PciFunction): Standing {
     because.push(...linux.judge.verdict(b).because);
   }
   return { anchor, because };
+}
+
+/** On a bus of its own as it seems, but only because the capture shows no bridge's numbers. */
+function isTopologyUnknown(fn: PciFunction): boolean {
+  let top = fn;
+  for (let b = fn.upstreamBridge; b !== undefined; b = b.upstreamBridge) top = b;
+  return top.bus.number !== 0 && top.description.parent === undefined && top.config.extent === 0;
 }
 
 /** The topmost bridge above `fn` that does not isolate: all below it share its group. */

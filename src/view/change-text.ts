@@ -5,6 +5,8 @@ import { bitList, type CallDevice, capital } from "./evidence-text.js";
 
 type Advice = (e: Evidence, call: CallDevice) => string;
 
+const MORE = "A capture made as root shows it: sudo lspci -vvvnnxxxx, or sudo ioasis capture.";
+
 const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
   "acs-capability-missing": (e, call) =>
     `Only other hardware or firmware gives ${call(e.at)} an ACS capability; some boards have a ` +
@@ -15,8 +17,8 @@ const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
     `Switching ${bitList(e.bits)} on at ${call(e.at)}: take it out of disable_acs_redir and ` +
     "config_acs where the kernel command line has them; else " +
     `pci=config_acs=xx111x1@${formatBdf(e.at)} (6.12 and later).`,
-  "acs-unknown": () =>
-    "A capture made as root shows it: sudo lspci -vvvnnxxxx, or sudo ioasis capture.",
+  "acs-unknown": () => MORE,
+  "topology-unknown": () => MORE,
   "not-pci-express": () => "Nothing can separate conventional PCI devices of one bus or slot.",
   "bridge-never-isolates": () => "Moving the device to a PCI Express slot of its own.",
   "quirk-denies": () => "A kernel with another rule for this device; compare with --rules all.",

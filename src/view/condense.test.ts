@@ -71,6 +71,14 @@ test("all functions of one slot, and all that shared addressing needs, are one s
   ]);
 });
 
+test("a fact about two devices is told once, whichever is named first", () => {
+  const [a, b] = [makeBdf(0, 1, 0, 0), makeBdf(0, 2, 0, 0)];
+  const apart = (at: typeof a, other: typeof a): Evidence => {
+    return { kind: "different-slots", at, with: other, cite: "Linux" };
+  };
+  assert.equal(condensedSentences([apart(a, b), apart(b, a)], call).length, 1);
+});
+
 test("a plural sentence exists in good form for each kind that has one", () => {
   const kinds: EvidenceKind[] = [
     "path-not-isolated",

@@ -23,6 +23,9 @@ const PLURAL: Partial<Record<EvidenceKind, Plural>> = {
     `${devices} have ACS, but ${bitList(e.bits)} ${(e.bits?.length ?? 0) > 1 ? "are" : "is"} off.`,
   "acs-not-needed": (devices) =>
     `${devices} are single-function devices: they need no ACS of their own.`,
+  "topology-unknown": (devices) =>
+    `The capture does not show which bridges are above ${devices}, so a port that joins them to ` +
+    "others cannot be seen.",
   "alone-in-slot": (devices) =>
     `${devices} are each the only function of their slot: there is nothing beside them to merge ` +
     "with.",
@@ -51,10 +54,19 @@ export function condensedSentences(evidence: readonly Evidence[], call: CallDevi
   return [...groups.values()].map((list) => oneSentence(list, call));
 }
 
+/** Facts that say the same whichever of the two devices is named first. */
+const MUTUAL: ReadonlySet<EvidenceKind> = new Set([
+  "different-slots",
+  "peers-isolated",
+  "bus-is-shared",
+  "linux-groups-them",
+]);
+
 /** What one sentence can tell together. */
 function keyOf(e: Evidence, call: CallDevice): string {
   if (e.kind === "same-slot-not-isolated") return `${e.kind} ${slotOf(e.at)}`;
   if (e.kind === "sva-needs") return `${e.kind} ${e.at}`;
+  if (MUTUAL.has(e.kind)) return `${e.kind} ${[e.at, e.with ?? e.at].sort((a, b) => a - b)}`;
   if (PLURAL[e.kind] === undefined) return evidenceText(e, call);
   return `${e.kind} ${e.bits ?? ""} ${e.quirk ?? ""} ${e.detail ?? ""}`;
 }

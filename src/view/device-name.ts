@@ -39,9 +39,12 @@ export function idText(fn: PciFunction): string | undefined {
 /** The name the capture gives, else class and ids: never empty. */
 export function describeDevice(fn: PciFunction): string {
   const name = fn.description.name?.trim();
-  if (name !== undefined && name !== "" && name !== "Device") return name;
-  const kind = roleOf(fn);
   const ids = idText(fn);
+  if (name !== undefined && name !== "" && name !== "Device") {
+    // What lspci prints of a device that its data does not know: the number tells more.
+    return ids !== undefined && name.endsWith(" Device") ? `${name} ${ids.slice(5)}` : name;
+  }
+  const kind = roleOf(fn);
   return ids === undefined ? kind : `${kind} ${ids}`;
 }
 

@@ -150,6 +150,9 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
     "when a user takes it.",
   "peers-isolated": (e, call) =>
     `Nothing on the way lets ${call(e.at)} meet ${peer(e, call)} before the IOMMU.`,
+  "topology-unknown": (e, call) =>
+    `The capture does not show which bridges are above ${call(e.at)}, so a port that joins it to ` +
+    "others cannot be seen.",
   "alone-in-slot": (e, call) =>
     `${call(e.at)} is the only function of its slot: there is nothing beside it to merge with.`,
   "different-slots": (e, call) =>

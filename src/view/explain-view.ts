@@ -89,7 +89,7 @@ export function sentences(analysis: Analysis, evidence: readonly Evidence[]): st
  * Facts that join two functions in hardware, whatever the rules make of them. Where the rules keep
  * the two apart such a fact is no reason for it but a reservation.
  */
-const RESERVATIONS: ReadonlySet<EvidenceKind> = new Set([
+export const RESERVATIONS: ReadonlySet<EvidenceKind> = new Set([
   "switch-routes-peer",
   "function-routes-peer",
   "root-complex-routes-peer",

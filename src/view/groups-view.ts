@@ -4,6 +4,7 @@ import { type Analysis, type Partition, separationEvidence } from "../isolation/
 import { type Bdf, formatBdf } from "../units/index.js";
 import { type Agreement, compareGroups } from "./compare.js";
 import { type EvidenceJson, evidenceJson } from "./evidence-json.js";
+import { RESERVATIONS } from "./explain-view.js";
 
 export interface GroupJson {
   readonly id: number;
@@ -36,7 +37,9 @@ export function agreementOf(
   recorded: RecordedGroups | null,
 ): Agreement | null {
   if (recorded === null) return null;
-  return compareGroups(partition, recorded, (a, b) => separationEvidence(analysis, a, b));
+  return compareGroups(partition, recorded, (a, b) =>
+    separationEvidence(analysis, a, b).filter((e) => !RESERVATIONS.has(e.kind)),
+  );
 }
 
 /** `ioasis/groups/1`. */

@@ -129,7 +129,8 @@ function drawReaches(out: Output, report: DeviceReport): void {
   field(out, "reaches", `${reaches.length} peers without the IOMMU`);
   for (const reach of reaches.slice(0, 12)) {
     const windows = reach.windows.slice(0, 2).map(formatSpan).join(", ");
-    const text = `${formatBdf(reach.device)} via ${reach.via}, ${reach.certainty}: ${windows}`;
+    const where = windows === "" ? "addresses not known" : windows;
+    const text = `${formatBdf(reach.device)} via ${reach.via}, ${reach.certainty}: ${where}`;
     out.line(wrap(text, 26, 24));
   }
   if (reaches.length > 12) out.line(`${" ".repeat(24)}… and ${reaches.length - 12} more`);

@@ -72,7 +72,9 @@ function drawVerdict(out: Output, input: AnalysisInput, explanation: Explanation
   } else if (same) {
     out.line(`${analysis.rules}: ${out.paint.yellow("one group")} (${group}).`);
   } else {
-    out.line(`${analysis.rules}: ${separateVerdict(out, analysis.partition.groupOf, a, b)}.`);
+    out.line(
+      `${analysis.rules}: ${separateVerdict(out, analysis.partition.groupOf, explanation, b)}.`,
+    );
   }
   if (analysis.rules !== "device-centric" && enlargedBy.length > 0) {
     const text =
@@ -87,10 +89,17 @@ function drawVerdict(out: Output, input: AnalysisInput, explanation: Explanation
   if (must !== undefined) out.line(wrap(must, 2));
 }
 
-function separateVerdict(out: Output, groupOf: ReadonlyMap<Bdf, number>, a: Bdf, b: Bdf): string {
+function separateVerdict(
+  out: Output,
+  groupOf: ReadonlyMap<Bdf, number>,
+  { a, because }: Explanation,
+  b: Bdf,
+): string {
   const [one, other] = [groupOf.get(a), groupOf.get(b)];
   if (one !== undefined && other !== undefined) {
-    return out.paint.green(`different groups (${one} and ${other})`);
+    const text = `different groups (${one} and ${other})`;
+    if (!isGuess(because)) return out.paint.green(text);
+    return out.paint.yellow(`${text}, as far as the capture shows`);
   }
   if (one === undefined && other === undefined) return out.paint.yellow("both in no group");
   const [outside, id] = one === undefined ? [a, other] : [b, one];
@@ -117,14 +126,20 @@ function drawMembers(out: Output, input: AnalysisInput, a: Bdf, same: boolean): 
   if (members.length > MEMBERS_SHOWN) out.line(`  … and ${members.length - MEMBERS_SHOWN} more`);
 }
 
+/** The bridges above one of them are not known. */
+function isGuess(because: readonly Evidence[]): boolean {
+  return because.some((e) => e.kind === "topology-unknown");
+}
+
 /** Alias sets decide address spaces; groups do not. */
-function mustShare(input: AnalysisInput, { a, b }: Explanation): string | undefined {
+function mustShare(input: AnalysisInput, { a, b, because }: Explanation): string | undefined {
   const { analysis } = input;
   const share = analysis.deviceReport(a)?.mustShare;
   if (share === undefined) return undefined;
   // Without an IOMMU in front there is no address space to share or to have.
   const named = b === undefined ? [a] : [a, b];
   if (named.some((bdf) => !analysis.partition.groupOf.has(bdf))) return undefined;
+  if (isGuess(because) && !share.value) return undefined;
   if (b !== undefined && share.with.includes(b)) {
     return "They must use the same address space: the IOMMU cannot tell their requests apart.";
   }
@@ -163,6 +178,7 @@ function drawChanges(out: Output, input: AnalysisInput, explanation: Explanation
   evidence.push(...explanation.enlargedBy);
   const ungrouped = input.analysis.partition.ungrouped.some((u) => u.device === explanation.a);
   if (ungrouped) evidence.push(...explanation.because);
+  else evidence.push(...explanation.because.filter((e) => e.kind === "topology-unknown"));
   const advice = changes(input.analysis, evidence);
   if (advice.length === 0) return;
   out.line();

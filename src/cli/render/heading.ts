@@ -25,6 +25,12 @@ export function drawHeading(out: Output, input: AnalysisInput): void {
   const strict = analysis.strict ? ", strict" : "";
   const why = resolved.why === undefined ? "" : ` (${resolved.why})`;
   out.line(wrap(`rules ${analysis.rules}${strict}${why}`, 2));
+  if (capture.functions.length === 0) {
+    const text =
+      "! This capture describes no PCI function. lspci -t, command lines and tables only add to " +
+      "one that does: sudo lspci -vvvnnxxxx, or sudo ioasis capture.";
+    out.line(out.paint.yellow(wrap(text, 2)));
+  }
   const bare = capture.functions.filter((fn) => fn.config.extent === 0).length;
   if (bare * 2 > capture.functions.length) {
     const text =
