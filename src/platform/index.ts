@@ -5,7 +5,7 @@ export * from "./layout.js";
 export type { LayoutProblem } from "./layout-problem.js";
 export * from "./line-map.js";
 export type * from "./plan.js";
-export { PlatformError } from "./platform-error.js";
+export { PlatformError, Problems } from "./platform-error.js";
 export {
   type DeviceNode,
   type IommuNode,
@@ -15,3 +15,4 @@ export {
   type UnitNode,
 } from "./platform-shape.js";
 export * from "./read-platform.js";
+export * from "./shape.js";

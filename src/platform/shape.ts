@@ -176,6 +176,44 @@ export function record<R extends Fields, O extends Fields>(
   };
 }
 
+/**
+ * An object whose keys match `pattern`, all values of one shape. It claims objects whose first key
+ * matches.
+ */
+export function dictionary<T>(
+  expected: string,
+  pattern: string,
+  value: Shape<T>,
+): Shape<ReadonlyMap<string, T>> {
+  const regexp = new RegExp(pattern, "u");
+  return {
+    expected,
+    claims: (v) => isObject(v) && regexp.test(Object.keys(v)[0] ?? ""),
+    read(given, path, problems) {
+      if (!isObject(given)) {
+        problems.add(path, `${show(given)} does not fit`, expected);
+        return undefined;
+      }
+      const out = new Map<string, T>();
+      for (const [key, entry] of Object.entries(given)) {
+        if (!regexp.test(key)) {
+          problems.add([...path, key], "is not a key here", expected);
+          continue;
+        }
+        const read = value.read(entry, [...path, key], problems);
+        if (read !== undefined) out.set(key, read);
+      }
+      return out;
+    },
+    schema: () => ({
+      type: "object",
+      minProperties: 1,
+      patternProperties: { [pattern]: value.schema() },
+      additionalProperties: false,
+    }),
+  };
+}
+
 /** The first shape that claims the value reads it. Alternatives must differ in what they claim. */
 export function either<const S extends readonly Shape<unknown>[]>(
   ...shapes: S
