@@ -30,6 +30,8 @@ export interface MediatedDevice {
   readonly name: string;
   readonly parent: Bdf;
   readonly kind: "hardware" | "software";
+  /** The parent's PASID that its requests without one always use. */
+  readonly pasid?: number | undefined;
 }
 
 /** What a capture says of its host: see `fromCapture` in `host`. */

@@ -44,6 +44,7 @@ export interface PlannedSrIov {
 export interface PlannedMediated {
   readonly name: string;
   readonly kind: "hardware" | "software";
+  readonly pasid?: number | undefined;
 }
 
 type Numbered =

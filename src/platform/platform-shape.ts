@@ -163,7 +163,7 @@ const deviceFields = {
           "A slice of the device with a PASID of its own, or one whose DMA is done by software.",
         ),
       },
-      {},
+      { pasid: integer(1, 0xfffff, "Requests without a PASID always use this one of the parent.") },
     ),
     { max: 64, description: "Mediated devices that the driver of this device makes." },
   ),

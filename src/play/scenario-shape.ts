@@ -60,6 +60,7 @@ const dmaFields = {
   execute: flag(),
   noSnoop: flag(),
   as: device,
+  hostile: flag("The device ignores its switches."),
 };
 
 export const ACTIONS = {
@@ -68,7 +69,11 @@ export const ACTIONS = {
     record("an object with name", { name }, { memoryLimit: integer(0, 2 ** 31 - 1) }),
   ),
   memory: record("an object with name", { name }, { pages: integer(1, 65_536) }),
-  space: record("an object with name and in", { name, in: name }, { over: name }),
+  space: record(
+    "an object with name and in",
+    { name, in: name },
+    { over: name, snoop: flag("Only tables that force snooping.") },
+  ),
   bind: record(
     "an object with device and to",
     { device, to: name },
@@ -96,9 +101,16 @@ export const ACTIONS = {
     },
   ),
   map: record(
-    "an object with space and memory",
-    { space: name, memory: name },
-    { page: integer(0, 65_535), pages: integer(1, 65_536), at: place, access },
+    "an object with space, and memory or parent",
+    { space: name },
+    {
+      memory: name,
+      page: integer(0, 65_535),
+      pages: integer(1, 65_536),
+      at: place,
+      access,
+      parent: address,
+    },
   ),
   unmap: record(
     "an object with space and at",
@@ -118,6 +130,7 @@ export const ACTIONS = {
     "an object with device",
     { device },
     { as: device, at: address, data: integer(0, 0xffff_ffff) },
+    "Its own interrupt, or with `at` any message.",
   ),
   unplug: device,
   plug: device,
@@ -156,7 +169,7 @@ export const ACTIONS = {
   guestTable: record(
     "an object with name and memory",
     { name, memory: name },
-    { levels: integer(4, 5) },
+    { levels: integer(4, 5), root: address },
   ),
   guestMap: record(
     "an object with table, at and to",

@@ -1,0 +1,217 @@
+/** Actions on devices: binding, attaching, reports, kernel drivers, and changes of the machine. */
+import { UapiError } from "../abi/index.js";
+import type { DriverDeclaration } from "../driver/index.js";
+import type { AttachPolicy } from "../iommufd/index.js";
+import { leavesDmaAlone } from "../isolation/index.js";
+import { makePasid, type Pasid } from "../units/index.js";
+import { plainDevice, sliceDevice, softwareDevice } from "./dma-devices.js";
+import { attempt, type StepOutcome } from "./outcome.js";
+import type { ActionArguments } from "./scenario-shape.js";
+import { need, type Session } from "./session.js";
+
+const OK: StepOutcome = {};
+
+export function bind(session: Session, args: ActionArguments<"bind">): StepOutcome {
+  const fd = session.context(args.to);
+  const name = args.device;
+  return attempt(() => {
+    if (session.bound.has(name)) {
+      throw new UapiError("EINVAL", "the device is bound already", {
+        cite: "Linux vfio_df_ioctl_bind_iommufd()",
+      });
+    }
+    const dma = dmaDevice(session, args);
+    const cookie = args.cookie === undefined ? undefined : BigInt(args.cookie);
+    const object = fd.bind({ dma, cookie });
+    session.bound.set(name, { fd, object });
+    const plain = dma.function !== undefined && !dma.mediated;
+    if (plain) enableDma(session, name, args.ats !== false);
+    return OK;
+  });
+}
+
+function dmaDevice(session: Session, args: ActionArguments<"bind">) {
+  const { world } = session;
+  const mediated = world.machine.platform.mediated.get(args.device);
+  if (mediated?.kind === "software") return softwareDevice(args.device);
+  if (mediated !== undefined) {
+    const pasids = session.parentPasids(mediated.parent);
+    return sliceDevice(world.driver, pasids, args.device, mediated.pasid);
+  }
+  const fn = session.function(args.device);
+  const slices = [...session.bound.keys()].filter(
+    (name) => world.machine.platform.mediated.get(name)?.parent === fn.bdf,
+  );
+  if (slices.length > 0) {
+    throw new UapiError("EBUSY", "mediated devices of this parent are in use", {
+      evidence: [{ kind: "parent-in-use", at: fn.bdf, detail: slices.join(", ") }],
+    });
+  }
+  const routing = args.mode ?? "rid+pasid";
+  const declaration: DriverDeclaration = {
+    name: "vfio-pci",
+    routing,
+    pasids: routing === "rid" ? 0 : 2 ** 20,
+    noSnoop: true,
+    ats: args.ats !== false,
+    pri: args.ats !== false,
+    translatedOnly: args.translatedOnly === true,
+  };
+  return plainDevice(world.driver, fn, args.device, declaration);
+}
+
+/** What the device's driver does when a user opens it: ATS and page requests as far as they go. */
+function enableDma(session: Session, name: string, ats: boolean): void {
+  session.world.driver.configure(session.bdf(name), { ats, pageRequests: ats });
+}
+
+export function attach(session: Session, args: ActionArguments<"attach">): StepOutcome {
+  const { fd, object } = session.device(args.device);
+  const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
+  return attempt(() => {
+    fd.attach({ device: object, ptId, pasid: pasidOf(args.pasid), policy: policyOf(args) });
+    return OK;
+  });
+}
+
+export function replace(session: Session, args: ActionArguments<"replace">): StepOutcome {
+  const { fd, object } = session.device(args.device);
+  const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
+  return attempt(() => {
+    fd.replace({ device: object, ptId, pasid: pasidOf(args.pasid), policy: policyOf(args) });
+    return OK;
+  });
+}
+
+export function detach(session: Session, args: ActionArguments<"detach">): StepOutcome {
+  const { fd, object } = session.device(args.device);
+  fd.detach(object, pasidOf(args.pasid));
+  return OK;
+}
+
+/** Closes a device, or a context with all its devices. */
+export function close(session: Session, args: ActionArguments<"close">): StepOutcome {
+  if (typeof args !== "string") {
+    const { fd, object } = session.device(args.device);
+    fd.unbind(object);
+    session.bound.delete(args.device);
+    return OK;
+  }
+  const fd = session.context(args);
+  fd.close();
+  session.contexts.delete(args);
+  for (const [name, bound] of session.bound) if (bound.fd === fd) session.bound.delete(name);
+  for (const [name, object] of session.objects) {
+    if (object.fd === fd) session.objects.delete(name);
+  }
+  return OK;
+}
+
+export function setPolicy(session: Session, args: ActionArguments<"policy">): StepOutcome {
+  session.context(args.of).setPolicy(policyOf({ policy: args.pasid, ...args }));
+  return OK;
+}
+
+export function report(session: Session, args: ActionArguments<"report">): StepOutcome {
+  const { fd, object } = session.device(args.device);
+  return attempt(() => {
+    const found = fd.report(object.id);
+    const others = found.aliasSet.filter((bdf) => bdf !== found.device);
+    const ends = (bdfs: typeof others) =>
+      bdfs.filter((bdf) => session.world.machine.fabric.function(bdf)?.isBridge !== true);
+    return {
+      mustShare: found.mustShare,
+      with: ends(others).map((bdf) => session.nameOf(bdf)),
+      group: ends([...found.isolationGroup]).map((bdf) => session.nameOf(bdf)),
+      pasid: found.pasid.ok,
+      pasids: object.dma.capabilities?.maxPasids ?? 0,
+      pasidSpace: found.pasidSpace,
+      exposed: found.exposed.length > 0,
+      ranges: found.permitted,
+      evidence: [...found.mustShareBecause, ...found.pasid.because],
+    };
+  });
+}
+
+/** A kernel driver takes a device, or lets go of it. */
+export function kernelDriver(session: Session, args: ActionArguments<"driver">): StepOutcome {
+  const { ownership } = session.world;
+  const bdf = session.bdf(args.device);
+  return attempt(() => {
+    if (args.bind !== undefined && !leavesDmaAlone(args.bind)) ownership.claimForKernel(bdf);
+    if (args.unbind === true) ownership.releaseForKernel(bdf);
+    return OK;
+  });
+}
+
+/** How the rule set groups some devices: those in the first one's group, and how many groups. */
+export function groups(session: Session, args: ActionArguments<"groups">): StepOutcome {
+  const { groupOf } = session.world.analysis().partition;
+  const ids = args.of.map((name) => groupOf.get(session.bdf(name)));
+  const together = args.of.filter((_, i) => ids[i] !== undefined && ids[i] === ids[0]);
+  return { together, count: new Set(ids).size };
+}
+
+/** The device, and what is below it, is gone: its attachments end, its user is told nothing. */
+export function unplug(session: Session, name: string): StepOutcome {
+  const { machine, driver } = session.world;
+  const bdf = session.bdf(name);
+  const gone = machine.unplug(bdf);
+  session.unplugged.set(name, gone);
+  for (const [device, { fd, object }] of session.bound) {
+    const at = object.dma.function;
+    if (at === undefined || !gone.includes(at)) continue;
+    fd.unbind(object);
+    session.bound.delete(device);
+  }
+  for (const each of gone) driver.removeDevice(each);
+  return { count: gone.length };
+}
+
+export function plug(session: Session, name: string): StepOutcome {
+  const { machine, driver } = session.world;
+  const back = need(session.unplugged.get(name), `"${name}" was not unplugged`);
+  machine.plug(back);
+  session.unplugged.delete(name);
+  const { groupOf } = session.world.analysis().partition;
+  for (const each of back) if (groupOf.has(each)) driver.attachDefault(each);
+  return { count: back.length };
+}
+
+/** Moves or closes the memory window of a bridge; contexts may refuse it. */
+export function setWindow(session: Session, args: ActionArguments<"window">): StepOutcome {
+  const { machine } = session.world;
+  const bdf = session.bdf(args.bridge);
+  const before = machine.configRead(bdf, 0x20, 4);
+  const first = BigInt(args.first ?? 0);
+  const last = BigInt(args.last ?? 0);
+  const word =
+    args.closed === true
+      ? 0x0000_fff0
+      : Number(((first >> 16n) & 0xfff0n) | (((last >> 16n) & 0xfff0n) << 16n));
+  return attempt(() => {
+    machine.configWrite(bdf, 0x20, 4, word);
+    try {
+      for (const fd of session.contexts.values()) fd.updateWindows();
+    } catch (error) {
+      machine.configWrite(bdf, 0x20, 4, before);
+      throw error;
+    }
+    return OK;
+  });
+}
+
+function pasidOf(value: number | undefined): Pasid | undefined {
+  return value === undefined ? undefined : makePasid(value);
+}
+
+function policyOf(args: {
+  readonly policy?: AttachPolicy["pasid"];
+  readonly excludeRidWindows?: boolean | undefined;
+}): AttachPolicy {
+  const { policy, excludeRidWindows } = args;
+  return {
+    ...(policy === undefined ? {} : { pasid: policy }),
+    ...(excludeRidWindows === undefined ? {} : { excludeRidWindows }),
+  };
+}

@@ -1,0 +1,107 @@
+/** The state of a scenario as it plays: what its steps have made, by name. */
+import type { Access, FaultQueue, Iommufd, IommufdDevice, Pin } from "../iommufd/index.js";
+import type { PciFunction } from "../pcie/index.js";
+import { type Bdf, formatBdf, parseBdf } from "../units/index.js";
+import { ParentPasids } from "./dma-devices.js";
+import type { World } from "./world.js";
+
+/** A scenario that asks for what is not there cannot be played. */
+export class ScriptError extends Error {
+  override readonly name = "ScriptError";
+}
+
+export interface BoundDevice {
+  readonly fd: Iommufd;
+  readonly object: IommufdDevice;
+}
+
+/** An object with an id in one context. */
+export interface NamedObject {
+  readonly kind: "space" | "table" | "queue" | "access";
+  readonly fd: Iommufd;
+  readonly id: number;
+  readonly queue?: FaultQueue | undefined;
+  readonly access?: NamedAccess | undefined;
+}
+
+export interface NamedAccess {
+  readonly object: Access;
+  readonly pins: Pin[];
+  /** Times it was told to let go. */
+  told: number;
+}
+
+export class Session {
+  readonly world: World;
+  readonly contexts = new Map<string, Iommufd>();
+  readonly objects = new Map<string, NamedObject>();
+  readonly bound = new Map<string, BoundDevice>();
+  readonly parents = new Map<Bdf, ParentPasids>();
+  readonly unplugged = new Map<string, readonly Bdf[]>();
+  readonly guestTables = new Map<string, GuestTable>();
+  /** Interrupts that software has set up, by device. */
+  readonly messages = new Map<Bdf, { readonly address: number; readonly data: number }>();
+  /** Cookies of faults that were read, oldest first. */
+  readonly cookies: number[] = [];
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  context(name: string): Iommufd {
+    return need(this.contexts.get(name), `no context is named "${name}"`);
+  }
+
+  object(name: string, ...kinds: readonly NamedObject["kind"][]): NamedObject {
+    const found = need(this.objects.get(name), `nothing is named "${name}"`);
+    if (kinds.length > 0 && !kinds.includes(found.kind)) {
+      throw new ScriptError(`"${name}" is a ${found.kind}, not a ${kinds.join(" or ")}`);
+    }
+    return found;
+  }
+
+  device(name: string): BoundDevice {
+    return need(this.bound.get(name), `"${name}" is bound to no context`);
+  }
+
+  /** A device's address, by name or as written. */
+  bdf(name: string): Bdf {
+    const { names } = this.world.machine;
+    return need(names.get(name) ?? parseBdf(name), `no device is named "${name}"`);
+  }
+
+  function(name: string): PciFunction {
+    const bdf = this.bdf(name);
+    return need(this.world.machine.fabric.function(bdf), `device "${name}" is not there`);
+  }
+
+  /** What the scenario calls a function. */
+  nameOf(bdf: Bdf): string {
+    for (const [name, at] of this.world.machine.names) if (at === bdf) return name;
+    return formatBdf(bdf);
+  }
+
+  parentPasids(parent: Bdf): ParentPasids {
+    let found = this.parents.get(parent);
+    if (found === undefined) {
+      found = new ParentPasids(parent, this.world.driver.capabilities(parent).maxPasids);
+      this.parents.set(parent, found);
+    }
+    return found;
+  }
+}
+
+/** A guest's first-stage table, in a buffer that holds the guest's memory from address 0 on. */
+export interface GuestTable {
+  readonly memory: string;
+  readonly levels: number;
+  readonly root: bigint;
+  /** Guest address of the next free page for tables. */
+  next: bigint;
+}
+
+/** The value, or a script error that says what is missing. */
+export function need<T>(value: T | undefined, problem: string): T {
+  if (value === undefined) throw new ScriptError(problem);
+  return value;
+}

@@ -1,0 +1,118 @@
+/**
+ * World: a machine with its software, ready to be played: IOMMU driver, ownership of groups, and the
+ * facts that rules ask for.
+ *
+ * The facts follow the machine: after a change of topology they are worked out anew. Kernel drivers
+ * that the platform names own their devices from the start.
+ */
+import {
+  DmaOwnership,
+  type GroupMembers,
+  HostDriver,
+  machineAnalysis,
+  machineHost,
+} from "../driver/index.js";
+import type { IommufdSystem, IsolationPort, PasidPath, PeerWindow } from "../iommufd/index.js";
+import { type Analysis, leavesDmaAlone } from "../isolation/index.js";
+import { Machine } from "../machine/index.js";
+import type { AllocationPort } from "../memory/index.js";
+import type { BuiltPlatform } from "../platform/index.js";
+import type { Bdf } from "../units/index.js";
+import { ProcessMemory } from "./process-memory.js";
+import type { PlayRules } from "./scenario-shape.js";
+
+export class World implements IommufdSystem {
+  readonly machine: Machine;
+  readonly rules: PlayRules;
+  readonly driver: HostDriver;
+  readonly ownership: DmaOwnership;
+  readonly isolation: IsolationPort;
+  readonly allocations: FailingAllocations;
+  readonly process: ProcessMemory;
+  readonly analysis: () => Analysis;
+  allowUnsafeInterrupts = false;
+
+  constructor(platform: BuiltPlatform, rules: PlayRules) {
+    this.rules = rules;
+    this.machine = new Machine(platform);
+    this.allocations = new FailingAllocations();
+    this.machine.memory.allocations = this.allocations;
+    this.analysis = machineAnalysis(this.machine, { rules });
+    const host = machineHost(this.machine, this.analysis, this.allocations);
+    this.driver = new HostDriver(host);
+    this.process = new ProcessMemory(this.machine.memory);
+    this.isolation = isolationOf(rules, this.analysis, host.pasidPath);
+    this.ownership = new DmaOwnership(this.isolation, this.driver);
+    this.#boot();
+  }
+
+  /** Every function with a group is in the kernel's hands; kernel drivers take their devices. */
+  #boot(): void {
+    const { fabric } = this.machine;
+    const { partition } = this.analysis();
+    for (const group of partition.groups) {
+      for (const member of group) this.driver.attachDefault(member);
+    }
+    for (const fn of fabric.functions) {
+      const { driver } = fn.description;
+      if (typeof driver !== "string" || leavesDmaAlone(driver) || fn.isBridge) continue;
+      this.ownership.claimForKernel(fn.bdf);
+    }
+  }
+}
+
+/** Lets the n-th allocation from now on fail, once. */
+export class FailingAllocations implements AllocationPort {
+  #left = 0;
+  /** It has failed since {@link failNth}. */
+  failed = false;
+
+  failNth(n: number): void {
+    this.#left = n;
+    this.failed = false;
+  }
+
+  permit(): boolean {
+    if (this.#left === 0) return true;
+    this.#left--;
+    if (this.#left > 0) return true;
+    this.failed = true;
+    return false;
+  }
+}
+
+function isolationOf(
+  rules: PlayRules,
+  analysis: () => Analysis,
+  pasidPath: (device: Bdf) => { ok: boolean; onlyAcs?: boolean | undefined },
+): IsolationPort {
+  const groupOf = (device: Bdf): GroupMembers | undefined => {
+    const { partition } = analysis();
+    const id = partition.groupOf.get(device);
+    const members = id === undefined ? undefined : partition.groups[id];
+    return id === undefined || members === undefined ? undefined : { id, members };
+  };
+  return {
+    rules,
+    groupOf,
+    aliasSetOf: (device) => {
+      const { aliasSets } = analysis();
+      const set = aliasSets.setOf.get(device);
+      return set === undefined ? [device] : (aliasSets.sets[set] ?? [device]);
+    },
+    aliasEvidence: (device) => analysis().deviceReport(device)?.mustShare.because ?? [],
+    pasidPath: (device): PasidPath => {
+      const because = analysis().deviceReport(device)?.pasid.because ?? [];
+      const { ok, onlyAcs = false } = pasidPath(device);
+      return { ok, onlyPath: onlyAcs, because };
+    },
+    sharesPageRequests: (device) => {
+      const pf = analysis().fabric.function(device)?.physfn;
+      return pf?.pri !== undefined && pf.pri !== null;
+    },
+    peerWindows: (device): readonly PeerWindow[] => {
+      const reaches = analysis().deviceReport(device)?.reaches ?? [];
+      return reaches.flatMap((r) => r.windows.map((span) => ({ device: r.device, span })));
+    },
+  };
+}
