@@ -189,6 +189,11 @@ export class Machine {
     return this.#slots.present(bdf)?.registers;
   }
 
+  /** A function, everything below it, and its VFs. */
+  below(bdf: Bdf): readonly Bdf[] {
+    return this.#withBelow(bdf);
+  }
+
   /** Takes a function out, with everything below it and its VFs. @returns what left. */
   unplug(bdf: Bdf): readonly Bdf[] {
     const gone = this.#withBelow(bdf);

@@ -4,6 +4,7 @@ import type { DriverDeclaration } from "../driver/index.js";
 import type { AttachPolicy } from "../iommufd/index.js";
 import { leavesDmaAlone } from "../isolation/index.js";
 import { makePasid, type Pasid } from "../units/index.js";
+import { decode } from "./actions-objects.js";
 import { plainDevice, sliceDevice, softwareDevice } from "./dma-devices.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
@@ -100,6 +101,7 @@ export function close(session: Session, args: ActionArguments<"close">): StepOut
   const fd = session.context(args);
   fd.close();
   session.contexts.delete(args);
+  session.world.contexts.delete(fd);
   for (const [name, bound] of session.bound) if (bound.fd === fd) session.bound.delete(name);
   for (const [name, object] of session.objects) {
     if (object.fd === fd) session.objects.delete(name);
@@ -125,7 +127,9 @@ export function report(session: Session, args: ActionArguments<"report">): StepO
       group: ends([...found.isolationGroup]).map((bdf) => session.nameOf(bdf)),
       pasid: found.pasid.ok,
       pasids: object.dma.capabilities?.maxPasids ?? 0,
-      pasidSpace: found.pasidSpace,
+      pasidSpaceOf: [...session.bound]
+        .filter(([, { object: o }]) => o.dma.pasidSpace === found.pasidSpace)
+        .map(([name]) => name),
       exposed: found.exposed.length > 0,
       ranges: found.permitted,
       evidence: [...found.mustShareBecause, ...found.pasid.because],
@@ -152,12 +156,11 @@ export function groups(session: Session, args: ActionArguments<"groups">): StepO
   return { together, count: new Set(ids).size };
 }
 
-/** The device, and what is below it, is gone: its attachments end, its user is told nothing. */
+/** The device, and what is below it, is gone: its users are unbound first. */
 export function unplug(session: Session, name: string): StepOutcome {
   const { machine, driver } = session.world;
   const bdf = session.bdf(name);
-  const gone = machine.unplug(bdf);
-  session.unplugged.set(name, gone);
+  const gone = machine.below(bdf);
   for (const [device, { fd, object }] of session.bound) {
     const at = object.dma.function;
     if (at === undefined || !gone.includes(at)) continue;
@@ -165,6 +168,7 @@ export function unplug(session: Session, name: string): StepOutcome {
     session.bound.delete(device);
   }
   for (const each of gone) driver.removeDevice(each);
+  session.unplugged.set(name, machine.unplug(bdf));
   return { count: gone.length };
 }
 
@@ -173,9 +177,21 @@ export function plug(session: Session, name: string): StepOutcome {
   const back = need(session.unplugged.get(name), `"${name}" was not unplugged`);
   machine.plug(back);
   session.unplugged.delete(name);
-  const { groupOf } = session.world.analysis().partition;
-  for (const each of back) if (groupOf.has(each)) driver.attachDefault(each);
+  const { isolation, ownership } = session.world;
+  for (const each of back) {
+    if (isolation.groupOf(each) === undefined) continue;
+    const owned = ownership.ownerOf(each) !== undefined;
+    if (owned) driver.attach(each, undefined, driver.blocked(each));
+    else driver.attachDefault(each);
+  }
   return { count: back.length };
+}
+
+/** Registers are within reach of whoever has bound the device. */
+export function readRegisters(session: Session, args: ActionArguments<"mmio">): StepOutcome {
+  session.device(args.device);
+  const endpoint = session.world.machine.endpoint(session.bdf(args.device));
+  return { data: decode(endpoint?.readBar(0, args.offset, 4) ?? new Uint8Array(0)) };
 }
 
 /** Moves or closes the memory window of a bridge; contexts may refuse it. */

@@ -12,6 +12,7 @@ import {
   type EngineOutcome,
   Opcode,
   readLocal,
+  readOutcome,
   startCommand,
   writeLocal,
 } from "../devices/index.js";
@@ -41,8 +42,9 @@ export function dma(
   const at = placeOf(session, args.at);
   const command = commandOf(session, args, at, pasid);
   if (args.write !== undefined) writeLocal(bar, 0, encode(args.write));
-  const outcome = startCommand(bar, command);
+  startCommand(bar, command);
   session.world.driver.poll();
+  const outcome = readOutcome(bar);
   const read = args.read === undefined ? undefined : decode(readLocal(bar, 0, args.read));
   return describe(session, trace, engine, outcome, read?.replace(/\0+$/u, ""));
 }

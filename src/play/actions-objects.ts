@@ -1,4 +1,5 @@
 /** Actions on contexts, spaces, page tables, accesses and queues. */
+import { UapiError } from "../abi/index.js";
 import { HwptFlag, Iommufd, MapFlag } from "../iommufd/index.js";
 import type { Bdf, Span } from "../units/index.js";
 import { guestTableData } from "./guest-table.js";
@@ -15,7 +16,9 @@ export function openContext(session: Session, args: ActionArguments<"context">):
   const limit = typeof args === "string" ? undefined : args.memoryLimit;
   const { world } = session;
   const process = makeProcess(name, world.process, limit ?? Number.POSITIVE_INFINITY);
-  session.contexts.set(name, new Iommufd(world, process));
+  const fd = new Iommufd(world, process);
+  session.contexts.set(name, fd);
+  world.contexts.add(fd);
   return OK;
 }
 
@@ -28,6 +31,9 @@ export function makeSpace(session: Session, args: ActionArguments<"space">): Ste
   const fd = session.context(args.in);
   const over = args.over === undefined ? undefined : session.object(args.over, "space").id;
   return attempt(() => {
+    if (over !== undefined && session.world.rules === "linux-7.2") {
+      throw new UapiError("EOPNOTSUPP", "Linux merges no address spaces in software");
+    }
     const id =
       over === undefined
         ? fd.ioasAlloc({ enforceCoherency: args.snoop === true })

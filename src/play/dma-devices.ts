@@ -1,6 +1,6 @@
 /**
- * Devices as their drivers hand them out to users: a plain function, a slice of a parent with PASIDs
- * of its own, and one whose DMA software does.
+ * Devices as their drivers hand them out to users: a plain function, a slice of a parent with
+ * PASIDs of its own, and one whose DMA software does.
  */
 import { UapiError } from "../abi/index.js";
 import type {

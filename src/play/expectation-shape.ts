@@ -1,6 +1,6 @@
 /**
- * What a step is expected to give: `ok`, an errno, or an object of what can be compared. Fields that
- * are not named are not compared, except that a refusal must be named.
+ * What a step is expected to give: `ok`, an errno, or an object of what can be compared. Fields
+ * that are not named are not compared, except that a refusal must be named.
  */
 import {
   dictionary,
@@ -51,7 +51,7 @@ const outcome = record(
     pasids: integer(0, 2 ** 20, "How many PASIDs it has."),
     samePasidSpaceAs: words,
     exposed: flag(),
-    together: list(devices, { max: 64 }),
+    together: devices,
     count: integer(0, 2 ** 31 - 1),
     device: words,
     faultPasid: integer(0, 0xfffff),

@@ -76,6 +76,10 @@ const CHECKS: Readonly<Record<string, Check>> = {
   },
   lost: ({ lost }, found) =>
     lost === undefined || lost === found.lost ? undefined : [lost, whereInstead(found)],
+  samePasidSpaceAs: ({ samePasidSpaceAs: other }, { pasidSpaceOf }) =>
+    other === undefined || pasidSpaceOf?.includes(other) === true
+      ? undefined
+      : [other, pasidSpaceOf],
   ...same("data", "error", "waits", "unseen", "interrupt", "mustShare", "pasid", "pasids"),
   ...same("exposed", "count", "device", "faultPasid", "unmapped"),
   ...numbers("at", "address"),
@@ -140,7 +144,7 @@ function sets(...fields: readonly ("with" | "group" | "together")[]): Record<str
       (expected, found) => {
         const wanted = expected[field];
         if (wanted === undefined) return undefined;
-        const have = new Set(found[field] ?? []);
+        const have = new Set<unknown>(found[field] ?? []);
         const equal = wanted.length === have.size && wanted.every((name) => have.has(name));
         return equal ? undefined : [wanted, [...have]];
       },

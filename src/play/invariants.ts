@@ -132,7 +132,8 @@ function checkTransactions(session: Session, trace: readonly TraceRecord[], out:
       const pages =
         domain.kind === "paging" ? domain.translate(granule(request.address)) : undefined;
       if (pages !== undefined && BigInt(pages) === record.address >> 12n) continue;
-      const text = `${formatBdf(arrived)} reached 0x${record.address.toString(16)}, not mapped for it`;
+      const where = `0x${record.address.toString(16)}`;
+      const text = `${formatBdf(arrived)} reached ${where}, which is not mapped for it`;
       out.push({ rule: 7, text });
     }
   }

@@ -31,7 +31,8 @@ export interface StepOutcome {
   readonly group?: readonly string[] | undefined;
   readonly pasid?: boolean | undefined;
   readonly pasids?: number | undefined;
-  readonly pasidSpace?: number | undefined;
+  /** Devices whose PASIDs come from the same space. */
+  readonly pasidSpaceOf?: readonly string[] | undefined;
   readonly exposed?: boolean | undefined;
   readonly together?: readonly string[] | undefined;
   readonly count?: number | undefined;

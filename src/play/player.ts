@@ -12,7 +12,7 @@ import { compare, expectationFor, type Mismatch } from "./expectation.js";
 import type { SingleExpectation } from "./expectation-shape.js";
 import * as guest from "./guest-table.js";
 import { type Broken, brokenInvariants } from "./invariants.js";
-import type { StepOutcome } from "./outcome.js";
+import { attempt, type StepOutcome } from "./outcome.js";
 import { argumentsOf, type Scenario, type Step } from "./read-scenario.js";
 import type { ActionArguments, ActionName, PlayRules } from "./scenario-shape.js";
 import { ScriptError, Session } from "./session.js";
@@ -84,6 +84,7 @@ const HANDLERS: { readonly [A in ActionName]: Handler<A> } = {
     session.world.allocations.failNth(n);
     return {};
   },
+  mmio: devices.readRegisters,
   unsafeInterrupts: (session, on) => {
     session.world.allowUnsafeInterrupts = on;
     return {};
@@ -153,5 +154,5 @@ function run<A extends ActionName>(
   trace: readonly TraceRecord[],
 ): StepOutcome {
   const handler = HANDLERS[action] as Handler<A>;
-  return handler(session, argumentsOf(step, action), trace);
+  return attempt(() => handler(session, argumentsOf(step, action), trace));
 }

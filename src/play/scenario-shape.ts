@@ -182,6 +182,12 @@ export const ACTIONS = {
     { table: name },
     { at: address, pages: integer(1, 2 ** 31 - 1) },
   ),
+  mmio: record(
+    "an object with device and offset",
+    { device, offset: integer(0, 0x7fff) },
+    {},
+    "Four bytes of its BAR 0, as its user reads them.",
+  ),
   show: record(
     "an object with memory",
     { memory: name },

@@ -1,4 +1,5 @@
 /** The state of a scenario as it plays: what its steps have made, by name. */
+import { UapiError } from "../abi/index.js";
 import type { Access, FaultQueue, Iommufd, IommufdDevice, Pin } from "../iommufd/index.js";
 import type { PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../units/index.js";
@@ -31,6 +32,7 @@ export interface NamedAccess {
   told: number;
 }
 
+/** What one play has made so far. */
 export class Session {
   readonly world: World;
   readonly contexts = new Map<string, Iommufd>();
@@ -60,8 +62,17 @@ export class Session {
     return found;
   }
 
+  /**
+   * A device that is bound: before that its file serves nothing but binding.
+   * @throws UapiError EINVAL.
+   */
   device(name: string): BoundDevice {
-    return need(this.bound.get(name), `"${name}" is bound to no context`);
+    const found = this.bound.get(name);
+    if (found !== undefined) return found;
+    if (!this.world.machine.platform.mediated.has(name)) this.bdf(name);
+    throw new UapiError("EINVAL", "the device is bound to no context", {
+      cite: "Linux vfio_df_ioctl(): access_granted",
+    });
   }
 
   /** A device's address, by name or as written. */

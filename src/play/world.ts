@@ -1,6 +1,6 @@
 /**
- * World: a machine with its software, ready to be played: IOMMU driver, ownership of groups, and the
- * facts that rules ask for.
+ * World: a machine with its software, ready to be played: IOMMU driver, ownership of groups, and
+ * the facts that rules ask for.
  *
  * The facts follow the machine: after a change of topology they are worked out anew. Kernel drivers
  * that the platform names own their devices from the start.
@@ -12,7 +12,13 @@ import {
   machineAnalysis,
   machineHost,
 } from "../driver/index.js";
-import type { IommufdSystem, IsolationPort, PasidPath, PeerWindow } from "../iommufd/index.js";
+import type {
+  Iommufd,
+  IommufdSystem,
+  IsolationPort,
+  PasidPath,
+  PeerWindow,
+} from "../iommufd/index.js";
 import { type Analysis, leavesDmaAlone } from "../isolation/index.js";
 import { Machine } from "../machine/index.js";
 import type { AllocationPort } from "../memory/index.js";
@@ -21,6 +27,7 @@ import type { Bdf } from "../units/index.js";
 import { ProcessMemory } from "./process-memory.js";
 import type { PlayRules } from "./scenario-shape.js";
 
+/** Machine and software of one play. */
 export class World implements IommufdSystem {
   readonly machine: Machine;
   readonly rules: PlayRules;
@@ -31,6 +38,8 @@ export class World implements IommufdSystem {
   readonly process: ProcessMemory;
   readonly analysis: () => Analysis;
   allowUnsafeInterrupts = false;
+  /** Contexts that are open; page requests are offered to each. */
+  readonly contexts = new Set<Iommufd>();
 
   constructor(platform: BuiltPlatform, rules: PlayRules) {
     this.rules = rules;
@@ -41,8 +50,12 @@ export class World implements IommufdSystem {
     const host = machineHost(this.machine, this.analysis, this.allocations);
     this.driver = new HostDriver(host);
     this.process = new ProcessMemory(this.machine.memory);
-    this.isolation = isolationOf(rules, this.analysis, host.pasidPath);
+    this.isolation = isolationOf(this, stableGroups(this), host.pasidPath);
     this.ownership = new DmaOwnership(this.isolation, this.driver);
+    this.driver.onPageRequests = (device, pasid, group) => {
+      for (const fd of this.contexts) if (fd.deliverFault(device, pasid, group)) return true;
+      return false;
+    };
     this.#boot();
   }
 
@@ -81,17 +94,35 @@ export class FailingAllocations implements AllocationPort {
   }
 }
 
+/**
+ * Groups as they were made at the start. A device that leaves and comes back is in its old group,
+ * as in Linux, where a group is made when a device is first seen.
+ *
+ * Linux puts all devices of an IOMMU that cannot match requester IDs into one group
+ * (generic_single_device_group()).
+ */
+function stableGroups(world: World): (device: Bdf) => GroupMembers | undefined {
+  const { partition, facts } = world.analysis();
+  const { groupOf } = partition;
+  const one = facts.requesterMatching === false;
+  const groups = one ? [partition.groups.flat()] : partition.groups;
+  const { machine } = world;
+  return (device) => {
+    const found = groupOf.get(device);
+    const id = one && found !== undefined ? 0 : found;
+    const members = id === undefined ? undefined : groups[id];
+    if (id === undefined || members === undefined) return undefined;
+    const isWhole = members.every((member) => machine.isPresent(member));
+    return { id, members: isWhole ? members : members.filter((m) => machine.isPresent(m)) };
+  };
+}
+
 function isolationOf(
-  rules: PlayRules,
-  analysis: () => Analysis,
+  world: World,
+  groupOf: (device: Bdf) => GroupMembers | undefined,
   pasidPath: (device: Bdf) => { ok: boolean; onlyAcs?: boolean | undefined },
 ): IsolationPort {
-  const groupOf = (device: Bdf): GroupMembers | undefined => {
-    const { partition } = analysis();
-    const id = partition.groupOf.get(device);
-    const members = id === undefined ? undefined : partition.groups[id];
-    return id === undefined || members === undefined ? undefined : { id, members };
-  };
+  const { rules, analysis } = world;
   return {
     rules,
     groupOf,

@@ -33,8 +33,8 @@ export function parsePlatform(text: string, file: string): PlatformDescription {
   return readPlatform(value, lines);
 }
 
-/** @throws InputError for text that is not YAML. */
-function parseWithLines(text: string, file: string): { value: unknown; lines: LineMap } {
+/** The value of a YAML text, and where its parts stand. @throws InputError for other text. */
+export function parseWithLines(text: string, file: string): { value: unknown; lines: LineMap } {
   const counter = new LineCounter();
   try {
     const document = parseDocument(text, { lineCounter: counter, customTags: withoutFloats });

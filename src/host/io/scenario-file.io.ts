@@ -1,0 +1,79 @@
+/** Reads scenario files and the platforms they name, from disk. */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { type BuiltPlatform, buildPlatform } from "../../platform/index.js";
+import { readScenario, type Scenario } from "../../play/index.js";
+import { InputError } from "../../units/index.js";
+import { fromCapture } from "../from-capture.js";
+import { loadCapture } from "./load.io.js";
+import { PLATFORM_FILE_LIMIT, parseWithLines, readPlatformFile } from "./platform-file.io.js";
+
+/** @throws InputError when the file cannot be read or is no scenario. */
+export async function readScenarioFile(file: string): Promise<Scenario> {
+  let text: string;
+  try {
+    const { size } = await stat(file);
+    if (size > PLATFORM_FILE_LIMIT) {
+      throw new InputError("is too large for a scenario file", { file }, "at most 16 MiB");
+    }
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (InputError.is(error)) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new InputError(`cannot be read: ${why}`, { file }, "a scenario file");
+  }
+  return parseScenario(text, file);
+}
+
+/** The same for text that is at hand. JSON is YAML too. */
+export function parseScenario(text: string, file: string): Scenario {
+  const { value, lines } = parseWithLines(text, file);
+  return readScenario(value, lines);
+}
+
+/** A platform and what scenarios call it. */
+export interface NamedPlatform {
+  readonly name: string;
+  readonly platform: BuiltPlatform;
+}
+
+/**
+ * A platform file with the capture that it starts from. Paths in it count from its own directory.
+ * @throws InputError.
+ */
+export async function loadPlatform(file: string): Promise<NamedPlatform> {
+  const description = await readPlatformFile(file);
+  const { from } = description.node;
+  const name = basename(file).replace(/\.(ya?ml|json)$/u, "");
+  if (from === undefined) return { name, platform: buildPlatform(description) };
+  const paths = (typeof from === "string" ? [from] : from).map((p) => resolve(dirname(file), p));
+  const { fabric, facts } = fromCapture(await loadCapture(paths));
+  const { functions } = fabric;
+  return { name, platform: buildPlatform(description, { functions, facts }) };
+}
+
+/** The platforms of a scenario: paths from its directory, or names of files in ../platforms. */
+export async function platformsOf(scenario: Scenario): Promise<readonly NamedPlatform[]> {
+  const base = dirname(scenario.file);
+  const out: NamedPlatform[] = [];
+  for (const named of scenario.platforms) {
+    const isPath = /[/.]/u.test(named);
+    const file = isPath ? join(base, named) : join(base, "..", "platforms", `${named}.yaml`);
+    out.push(await loadPlatform(file));
+  }
+  return out;
+}
+
+/** Scenario files that an argument names: itself, or all in a directory. */
+export async function scenarioFiles(path: string): Promise<readonly string[]> {
+  const isDirectory = await stat(path).then(
+    (s) => s.isDirectory(),
+    () => false,
+  );
+  if (!isDirectory) return [path];
+  const names = await readdir(path);
+  return names
+    .filter((n) => /\.ya?ml$/u.test(n))
+    .sort()
+    .map((n) => join(path, n));
+}
