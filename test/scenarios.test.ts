@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { platformsOf, readScenarioFile } from "../src/host/io/index.js";
+import { platformsOf, readScenarioFile } from "../src/host/io/scenario-file.io.js";
 import { play } from "../src/play/index.js";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");

@@ -4,4 +4,3 @@ export { PLATFORM_FILE_LIMIT } from "./limits.js";
 export * from "./load.io.js";
 export { packagedNames, systemNames } from "./names.io.js";
 export * from "./platform-file.io.js";
-export * from "./scenario-file.io.js";

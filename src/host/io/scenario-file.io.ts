@@ -5,8 +5,9 @@ import { type BuiltPlatform, buildPlatform } from "../../platform/index.js";
 import { readScenario, type Scenario } from "../../play/index.js";
 import { InputError } from "../../units/index.js";
 import { fromCapture } from "../from-capture.js";
+import { PLATFORM_FILE_LIMIT } from "./limits.js";
 import { loadCapture } from "./load.io.js";
-import { PLATFORM_FILE_LIMIT, parseWithLines, readPlatformFile } from "./platform-file.io.js";
+import { parseWithLines, readPlatformFile } from "./platform-file.io.js";
 
 /** @throws InputError when the file cannot be read or is no scenario. */
 export async function readScenarioFile(file: string): Promise<Scenario> {
