@@ -171,7 +171,8 @@ static inline int set_bits(uint32_t bits, int is_nested)
 static int finish1(uint32_t lo, uint32_t need, uint32_t rules, int is_nested)
 {
   uint32_t accessed = rules & 8 ? 0x420 : 0x20;
-  if (need & ~allowed_needs(s1.rights, need & 8, rules) & 7) {
+  uint32_t allowed = allowed_needs(s1.rights, need & 8, rules);
+  if (!allowed || (need & ~allowed & 7)) {
     denial = denial_of(s1.rights, need, rules);
     return F_DENIED;
   }

@@ -161,7 +161,8 @@ export class Stage1Walk {
       if (level === 1) {
         if ((entryLo & wanted) !== wanted) break;
         const rights = rightsOf(granted, executeDisable & EXECUTE_DISABLE_HIGH);
-        if ((needs & ~allowedBy(rights, needs & NEED_PRIVILEGED, ruled) & ACCESS) !== 0) break;
+        const allowed = allowedBy(rights, needs & NEED_PRIVILEGED, ruled);
+        if (allowed === 0 || (needs & ~allowed & ACCESS) !== 0) break;
         this.reads += levels;
         this.lo = (entryLo & ~0xfff) | (inLo & 0xfff);
         this.hi = entryHi & 0xf_ffff;
@@ -252,7 +253,7 @@ export class Stage1Walk {
   /** The entry's page is found: rights, stage 2 of the page, accessed and dirty bits. */
   #finish(lo: number, need: number, rules: number, isNested: boolean): number {
     const allowed = allowedNeeds(this.rights, need & Need.privileged, rules);
-    if ((need & ~allowed & ACCESS) !== 0) {
+    if (allowed === 0 || (need & ~allowed & ACCESS) !== 0) {
       this.denial = denialOf(this.rights, need, rules);
       return WalkFault.denied;
     }

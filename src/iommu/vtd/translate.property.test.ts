@@ -1,7 +1,7 @@
 /**
- * Random tables in every mode against a map of pages: what the model says is mapped is what the unit
- * translates, with the rights of every entry on the way; without an invalidation it may also be what
- * was mapped since the last one, and nothing else.
+ * Random tables in every mode against a map of pages: what the model says is mapped is what the
+ * unit translates, with the rights of every entry on the way; without an invalidation it may also
+ * be what was mapped since the last one, and nothing else.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
