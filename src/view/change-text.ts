@@ -50,7 +50,7 @@ const ADVICE: Partial<Record<EvidenceKind, Advice>> = {
   "scope-unknown": () =>
     "A capture that includes the firmware table (DMAR, IVRS, IORT): ioasis capture as root.",
   "driver-blocks": (e, call) => `Binding ${call(e.at)} to vfio-pci, or to no driver.`,
-  "prefix-not-supported": () => "Only other hardware passes TLP prefixes.",
+  "prefix-not-supported": () => "Only other hardware supports TLP prefixes.",
   "prefix-support-unknown": () => "A capture made as root shows it (DevCap2: EETLPPrefix).",
   "capability-unknown": () => "A capture made as root shows it.",
   "iommu-capability-unknown": () =>

@@ -92,6 +92,12 @@ test("a plural sentence exists in good form for each kind that has one", () => {
     "virtual-function-apart",
     "quirk-isolates",
     "quirk-not-tested",
+    "topology-unknown",
+    "prefix-not-supported",
+    "prefix-support-unknown",
+    "path-acs-off",
+    "driver-blocks",
+    "driver-unknown",
   ];
   for (const kind of kinds) {
     const two = [1, 2].map((bus): Evidence => ({ kind, at: makeBdf(0, bus, 0, 0), cite: "x" }));

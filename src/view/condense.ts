@@ -37,6 +37,18 @@ const PLURAL: Partial<Record<EvidenceKind, Plural>> = {
   "quirk-not-tested": (devices) =>
     `${devices} may be devices that the kernel treats specially; the capture does not identify ` +
     "them (no numeric ids), so that was not tested.",
+  "prefix-not-supported": (devices) =>
+    `${devices} do not support end-end TLP prefixes, in which a PASID travels.`,
+  "prefix-support-unknown": (devices) =>
+    `The capture does not show whether ${devices} support end-end TLP prefixes, in which a PASID ` +
+    "travels.",
+  "path-acs-off": (devices, e) =>
+    `${devices} lack ${bitList(e.bits)}: a request with a PASID could be routed to a peer by its ` +
+    "address.",
+  "driver-blocks": (devices, e) =>
+    `${devices} are bound to the kernel driver ${e.detail ?? "?"}: while they are, the group ` +
+    "cannot be assigned.",
+  "driver-unknown": (devices) => `The capture does not show which drivers ${devices} are bound to.`,
   "acs-unknown": (devices) => `The capture does not show the ACS capability of ${devices}.`,
   "not-pci-express": (devices) =>
     `${devices} are conventional PCI: without PCI Express there is no ACS, ATS or PASID.`,
@@ -68,6 +80,8 @@ function keyOf(e: Evidence, call: CallDevice): string {
   if (e.kind === "sva-needs") return `${e.kind} ${e.at}`;
   if (MUTUAL.has(e.kind)) return `${e.kind} ${[e.at, e.with ?? e.at].sort((a, b) => a - b)}`;
   if (PLURAL[e.kind] === undefined) return evidenceText(e, call);
+  // Its detail says which test failed; the sentence does not need it.
+  if (e.kind === "path-acs-off") return `${e.kind} ${e.bits ?? ""}`;
   return `${e.kind} ${e.bits ?? ""} ${e.quirk ?? ""} ${e.detail ?? ""}`;
 }
 

@@ -127,7 +127,10 @@ function drawReaches(out: Output, report: DeviceReport): void {
     return;
   }
   field(out, "reaches", `${reaches.length} peers without the IOMMU`);
-  for (const reach of reaches.slice(0, 12)) {
+  // What must be routed so comes first: the list may be cut.
+  const rank = ({ certainty }: (typeof reaches)[number]): number =>
+    certainty === "certain" ? 0 : 1;
+  for (const reach of [...reaches].sort((a, b) => rank(a) - rank(b)).slice(0, 12)) {
     const windows = reach.windows.slice(0, 2).map(formatSpan).join(", ");
     const where = windows === "" ? "addresses not known" : windows;
     const text = `${formatBdf(reach.device)} via ${reach.via}, ${reach.certainty}: ${where}`;
