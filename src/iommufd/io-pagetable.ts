@@ -41,8 +41,8 @@ export interface SpaceAccess {
 
 /** A space whose mappings were resolved through this one. */
 export interface ChildSpace {
-  /** These addresses of the parent go away. @throws UapiError EBUSY when its policy refuses. */
-  parentUnmaps(first: bigint, last: bigint): void;
+  /** The area of the parent that begins here goes away. @throws UapiError EBUSY (its policy refuses), EDEADLK. */
+  parentUnmaps(first: bigint): void;
 }
 
 export class IoPagetable implements PagesHolder {

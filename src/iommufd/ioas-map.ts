@@ -213,7 +213,8 @@ export interface Piece {
   readonly startPage: number;
   readonly startOffset: number;
   readonly length: bigint;
-  readonly source: { readonly first: bigint; readonly length: bigint };
+  /** Its address, and that of the area that it is a part of. */
+  readonly source: { readonly areaFirst: bigint; readonly first: bigint };
 }
 
 /**
@@ -245,7 +246,7 @@ export function piecesOf(space: IoPagetable, iova: bigint, length: bigint): Piec
     const start = addressOf(rows.startPage(row), rows.startOffset(row)) + (from - first);
     const pages = space.share(row, firstPage);
     const size = to - from + 1n;
-    const source = { first: from, length: size };
+    const source = { areaFirst: first, first: from };
     return { pages, startPage: pageOf(start), startOffset: offsetOf(start), length: size, source };
   });
 }

@@ -7,12 +7,15 @@
  * of it go first (policy `follow`), or the parent's unmap is refused (`refuse`, EBUSY).
  */
 import { UapiError } from "../abi/index.js";
+import { AreaFlag } from "./area-rows.js";
 import type { ContextState } from "./context-state.js";
 import type { ChildSpace } from "./io-pagetable.js";
 import { Ioas } from "./ioas.js";
 import { copyPieces, piecesOf } from "./ioas-map.js";
 import { U64_MAX } from "./limits.js";
 import { offsetOf, pageOf } from "./position.js";
+import type { SharedPages } from "./shared-pages.js";
+import { Unmapped, unmapRange } from "./space-unmap.js";
 
 export type ParentUnmapPolicy = "follow" | "refuse";
 
@@ -26,11 +29,12 @@ export interface NestedMapArgs {
   readonly length: bigint;
 }
 
-/** A mapping of the child, and where it comes from. */
+/** A mapping of the child. */
 interface Shadow {
-  readonly parentFirst: bigint;
-  readonly parentLast: bigint;
   readonly first: bigint;
+  readonly last: bigint;
+  /** What the child showed there then: its user may have removed and mapped anew since. */
+  readonly pages: SharedPages;
 }
 
 const shadows = new WeakMap<Ioas, SoftwareNesting>();
@@ -39,7 +43,8 @@ class SoftwareNesting implements ChildSpace {
   readonly child: Ioas;
   readonly parent: Ioas;
   readonly #policy: ParentUnmapPolicy;
-  #shadows: Shadow[] = [];
+  /** By the first address of the parent's area; an area is removed whole. */
+  readonly #shadows = new Map<bigint, Shadow[]>();
 
   constructor(parent: Ioas, child: Ioas, policy: ParentUnmapPolicy) {
     this.parent = parent;
@@ -53,27 +58,27 @@ class SoftwareNesting implements ChildSpace {
     };
   }
 
-  add(shadow: Shadow): void {
-    this.#shadows.push(shadow);
+  add(areaFirst: bigint, shadow: Shadow): void {
+    const list = this.#shadows.get(areaFirst);
+    if (list === undefined) this.#shadows.set(areaFirst, [shadow]);
+    else list.push(shadow);
   }
 
-  /** {@link ChildSpace}. */
-  parentUnmaps(first: bigint, last: bigint): void {
-    const isHit = (s: Shadow): boolean =>
-      s.parentFirst <= last && s.parentLast >= first && this.#isMapped(s);
-    const hit = this.#shadows.filter(isHit);
-    if (hit.length === 0) return;
-    if (this.#policy === "refuse") {
+  /** {@link ChildSpace}. Whoever pins the child's mappings is asked to let go first. */
+  parentUnmaps(first: bigint): void {
+    const all = this.#shadows.get(first) ?? [];
+    const hit = all.filter((shadow) => this.#isMapped(shadow));
+    if (hit.length > 0 && this.#policy === "refuse") {
       throw new UapiError("EBUSY", "a nested address space shows this mapping", {
         evidence: hit.map((s) => ({ kind: "shadow", ioas: this.child.id, iova: s.first })),
       });
     }
     const { space } = this.child;
-    for (const shadow of hit) {
-      space.areas.seek(pageOf(shadow.first), offsetOf(shadow.first));
-      space.removeAtPosition();
+    const removed = new Unmapped();
+    for (const { first: at, last } of hit) {
+      unmapRange(space, pageOf(at), offsetOf(at), pageOf(last), offsetOf(last), removed);
     }
-    this.#shadows = this.#shadows.filter((s) => !hit.includes(s));
+    this.#shadows.delete(first);
   }
 
   /** The child's user has not removed it. */
@@ -81,7 +86,10 @@ class SoftwareNesting implements ChildSpace {
     const { areas } = this.child.space;
     areas.seek(pageOf(shadow.first), offsetOf(shadow.first));
     if (!areas.found || areas.firstPage !== pageOf(shadow.first)) return false;
-    return areas.rows.firstOffset(areas.row) === offsetOf(shadow.first);
+    const { row, rows } = areas;
+    if (rows.firstOffset(row) !== offsetOf(shadow.first)) return false;
+    const isShared = (rows.flags(row) & AreaFlag.shared) !== 0;
+    return isShared && rows.source(row) === shadow.pages.id;
   }
 }
 
@@ -117,9 +125,8 @@ export function nestedIoasMap(ctx: ContextState, args: NestedMapArgs): bigint {
   const place = { flags: args.flags, iova: args.iova ?? 0n, length: args.length };
   const iova = copyPieces(child.space, pieces, place);
   let first = iova;
-  for (const { source, length } of pieces) {
-    const parentLast = source.first + length - 1n;
-    nesting.add({ parentFirst: source.first, parentLast, first });
+  for (const { source, length, pages } of pieces) {
+    nesting.add(source.areaFirst, { first, last: first + length - 1n, pages });
     first += length;
   }
   return iova;

@@ -68,7 +68,7 @@ export function unmapRange(
     tries = 0;
     if (space.children.size > 0) {
       const first = addressOf(areaPage, areaOffset);
-      for (const child of space.children) child.parentUnmaps(first, addressOf(endPage, endOffset));
+      for (const child of space.children) child.parentUnmaps(first);
       areas.seekEnding(page, offset);
     }
     space.removeAtPosition();
