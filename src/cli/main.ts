@@ -41,6 +41,12 @@ Examples:
 Examples:
   ioasis p2p                                 who reaches whom without the IOMMU
   ioasis p2p 03:00.0 04:00.0 05:00.0         a matrix of these devices`,
+  play: `
+Examples:
+  ioasis play examples/scenarios/s14-raw.yaml       one scenario, every hop and table entry
+  ioasis play examples/scenarios --rules device-centric,linux-7.2
+                                                    all of them, and where the rule sets differ
+  ioasis play s13.yaml --trace-file s13.json        for ui.perfetto.dev`,
   capture: `
 Examples:
   sudo ioasis capture > host.json            everything the other commands need, to mail
@@ -124,6 +130,13 @@ const COMMANDS: readonly CommandRow[] = [
     analysis: true,
   },
   {
+    name: "play",
+    operands: "<file...>",
+    text: "scenarios: what software and devices of a platform do, step by step",
+    load: async () => (await import("./commands/play.io.js")).run,
+    analysis: false,
+  },
+  {
     name: "capture",
     operands: "",
     text: "write down this host as one file",
@@ -168,6 +181,17 @@ function addCommand(program: Command, row: CommandRow, execute: Execute): void {
       await execute(await row.load(), [...args, ...devices], { ...options, from: sources });
     });
   if (analysis) addAnalysisOptions(command);
+  if (name === "play") {
+    command
+      .addOption(
+        new Option("--rules <sets>", "rule sets, with commas: device-centric, linux-7.2")
+          .argParser((text: string) => text.split(","))
+          .default(["device-centric"]),
+      )
+      .option("--verbose", "every step and every hop of more than two plays")
+      .option("--trace-file <file>", "write a trace for Perfetto or Chrome's tracing page")
+      .option("--json", "JSON: every step, every record of its trace, and the differences");
+  }
   if (name === "capture") {
     command
       .option("--from <source...>", "convert another capture instead of reading this host")

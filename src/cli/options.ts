@@ -12,6 +12,14 @@ export interface CommonOptions {
   /** capture only. */
   readonly redact?: boolean;
   readonly shell?: boolean;
+  /** play only. */
+  readonly traceFile?: string;
+  readonly verbose?: boolean;
+  /** explain-dma only. */
+  readonly pasid?: string;
+  readonly iova?: string;
+  readonly write?: boolean;
+  readonly addressType?: string;
 }
 
 /** `program` is the whole command tree, for what is made from it (completion). */

@@ -1,6 +1,7 @@
 /** One read model: plain data and the words for it; text, JSON and pages only draw it. */
 export * from "./change-text.js";
 export * from "./check-text.js";
+export * from "./chrome-trace.js";
 export * from "./class-name.js";
 export * from "./compare.js";
 export * from "./condense.js";
@@ -11,4 +12,6 @@ export * from "./evidence-text.js";
 export * from "./explain-view.js";
 export * from "./groups-view.js";
 export * from "./p2p-view.js";
+export * from "./play-view.js";
 export * from "./proof-view.js";
+export * from "./trace-text.js";
