@@ -9,12 +9,12 @@
  * bridge sends with the very number that its devices appear under.
  */
 import type { Fabric, PciFunction } from "../pcie/index.js";
-import type { Bdf } from "../units/index.js";
+import { NumberMap } from "../units/index.js";
 import { DisjointSets } from "./disjoint-sets.js";
 import type { Evidence } from "./evidence.js";
 import { CITE_IORT, foldedStreamOf } from "./firmware-alias.js";
 import type { HostFacts } from "./host-facts.js";
-import type { Join } from "./partition.js";
+import { type Join, setsByNumber } from "./partition.js";
 import type { AliasSets, RequesterId } from "./report-types.js";
 import { type RequesterIds, requesterKey } from "./requester-ids.js";
 
@@ -22,7 +22,7 @@ export const CITE_UNMATCHED = "device-centric rules: an IOMMU without requester 
 
 /** Linear in the sizes of the requester-ID sets. */
 export function aliasSets(fabric: Fabric, ids: RequesterIds, facts: HostFacts): AliasSets {
-  const functions = [...fabric.functions].sort((a, b) => a.bdf - b.bdf);
+  const functions = fabric.byAddress;
   const sets = new DisjointSets(functions.length);
   const joins: Join[] = [];
   const join = (a: number, b: number, because: () => readonly Evidence[]): void => {
@@ -39,22 +39,31 @@ export function aliasSets(fabric: Fabric, ids: RequesterIds, facts: HostFacts): 
       join(0, i, () => [{ kind: "iommu-unmatched", at, cite: CITE_UNMATCHED }]);
     }
   }
-  return index(functions, sets, joins);
+  return new NumberedAliasSets(fabric, sets, joins);
 }
 
 type JoinFunction = (a: number, b: number, because: () => readonly Evidence[]) => void;
 
 function joinByRequester(functions: readonly PciFunction[], ids: RequesterIds, join: JoinFunction) {
   // The first function seen with a number stands for all that use it.
-  const holder = new Map<number, { at: number; id: RequesterId }>();
+  const holder = new NumberMap(functions.length);
+  const keys: number[] = [];
   functions.forEach((fn, at) => {
-    for (const id of ids.of(fn).ids) {
-      const key = requesterKey(id);
-      const first = holder.get(key);
-      if (first === undefined) holder.set(key, { at, id });
-      else join(first.at, at, () => sharedBecause(first.id, id));
+    const count = ids.keysOf(fn, keys);
+    for (let i = 0; i < count; i++) {
+      const key = keys[i] as number;
+      const first = holder.add(key, at);
+      if (first < 0) continue;
+      join(first, at, () => {
+        const other = functions[first] as PciFunction;
+        return sharedBecause(idOf(ids, other, key), idOf(ids, fn, key));
+      });
     }
   });
+}
+
+function idOf(ids: RequesterIds, fn: PciFunction, key: number): RequesterId {
+  return ids.of(fn).ids.find((id) => requesterKey(id) === key) as RequesterId;
 }
 
 /** Why two functions have one number: the reasons of both, once each; an own number needs none. */
@@ -90,11 +99,37 @@ function joinByStream(functions: readonly PciFunction[], facts: HostFacts, join:
   });
 }
 
-function index(functions: readonly PciFunction[], sets: DisjointSets, joins: Join[]): AliasSets {
-  const members = sets.sets().map((set) => set.map((i) => (functions[i] as PciFunction).bdf));
-  const setOf = new Map<Bdf, number>();
-  members.forEach((set, number) => {
-    for (const bdf of set) setOf.set(bdf, number);
-  });
-  return { sets: members, setOf, joins };
+/** Lists of members are made when they are first read: groups need none of them. */
+class NumberedAliasSets implements AliasSets {
+  readonly joins: readonly Join[];
+  readonly #fabric: Fabric;
+  /** Over places in address order. */
+  readonly #joined: DisjointSets;
+  #made: Pick<AliasSets, "sets" | "setOf"> | undefined;
+
+  constructor(fabric: Fabric, joined: DisjointSets, joins: readonly Join[]) {
+    this.joins = joins;
+    this.#fabric = fabric;
+    this.#joined = joined;
+  }
+
+  get sets(): AliasSets["sets"] {
+    return this.#make().sets;
+  }
+
+  get setOf(): AliasSets["setOf"] {
+    return this.#make().setOf;
+  }
+
+  #make(): Pick<AliasSets, "sets" | "setOf"> {
+    if (this.#made === undefined) {
+      const { byAddress } = this.#fabric;
+      const numberOf = new Int32Array(byAddress.length);
+      byAddress.forEach((fn, at) => {
+        numberOf[fn.index] = this.#joined.find(at);
+      });
+      this.#made = setsByNumber(this.#fabric, numberOf);
+    }
+    return this.#made;
+  }
 }

@@ -160,7 +160,7 @@ class HostAnalysis implements Analysis {
   #ids(rules = this.linuxRules): RequesterIds {
     let ids = this.#requesters.get(rules);
     if (ids === undefined) {
-      ids = new RequesterIds(this.facts, aliasKnowledge(this.fabric, rules));
+      ids = new RequesterIds(this.facts, aliasKnowledge(this.fabric, rules), this.fabric);
       this.#requesters.set(rules, ids);
     }
     return ids;

@@ -25,8 +25,9 @@ import type { Fabric, PciFunction } from "../pcie/index.js";
 import type { Bdf } from "../units/index.js";
 import { DisjointSets } from "./disjoint-sets.js";
 import type { Evidence, EvidenceKind } from "./evidence.js";
+import { FunctionsBelow } from "./functions-below.js";
 import type { P2pGraph, P2pSource, P2pTarget, P2pTurn, TurnKind } from "./p2p-graph-types.js";
-import { type Join, makePartition, type Partition } from "./partition.js";
+import { type Join, type Partition, partitionOf } from "./partition.js";
 import type { AliasSets, Enlargement } from "./report-types.js";
 
 /** A join that the P2P graph made; `proofOf` shows a transaction for it. */
@@ -63,6 +64,7 @@ export const EDGE_KIND: Readonly<Record<TurnKind, EvidenceKind>> = {
   bus: "bus-is-shared",
 };
 
+const NO_GROUP = -1;
 const CITE_BELOW = "PCIe 6 § 2.2.4.1";
 const CITE_LINUX = "Linux pci_device_group()";
 
@@ -78,26 +80,19 @@ export function deviceCentricGroups(input: DeviceCentricInput): DeviceCentricGro
 }
 
 class Joining {
-  readonly #functions: readonly PciFunction[];
-  readonly #indexOf = new Map<Bdf, number>();
-  readonly #below = new Map<PciFunction, PciFunction[]>();
-  /** Ports whose whole subtree is joined already. */
-  readonly #whole = new Set<PciFunction>();
+  readonly #fabric: Fabric;
+  readonly #below: FunctionsBelow;
+  /** By index: 1 for ports whose whole subtree is joined already. */
+  readonly #whole: Uint8Array;
   readonly #sets: DisjointSets;
   readonly #joins: Join[] = [];
   #linuxJoins: readonly Join[] = [];
 
   constructor(fabric: Fabric) {
-    this.#functions = fabric.functions;
+    this.#fabric = fabric;
     this.#sets = new DisjointSets(fabric.functions.length);
-    fabric.functions.forEach((fn, i) => {
-      this.#indexOf.set(fn.bdf, i);
-      const bridge = fn.bus.bridge;
-      if (bridge === undefined) return;
-      const list = this.#below.get(bridge);
-      if (list === undefined) this.#below.set(bridge, [fn]);
-      else list.push(fn);
-    });
+    this.#whole = new Uint8Array(fabric.functions.length);
+    this.#below = new FunctionsBelow(fabric);
   }
 
   addLinux(linux: Partition): void {
@@ -105,6 +100,7 @@ class Joining {
     this.#linuxJoins = linux.joins;
     // Joins explain; membership decides.
     for (const group of linux.groups) {
+      if (group.length === 1) continue;
       const first = group[0] as Bdf;
       for (const member of group) {
         if (!this.#union(first, member)) continue;
@@ -179,9 +175,9 @@ class Joining {
   #joinBelow(port: PciFunction): void {
     const stack = [port];
     for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
-      if (this.#whole.has(at)) continue;
-      this.#whole.add(at);
-      for (const fn of this.#below.get(at) ?? []) {
+      if (this.#whole[at.index] === 1) continue;
+      this.#whole[at.index] = 1;
+      for (const fn of this.#below.of(at)) {
         if (this.#union(at.bdf, fn.bdf)) {
           const because: Evidence = {
             kind: "below-port",
@@ -197,30 +193,43 @@ class Joining {
   }
 
   #union(a: Bdf, b: Bdf): boolean {
-    const x = this.#indexOf.get(a);
-    const y = this.#indexOf.get(b);
-    return x !== undefined && y !== undefined && this.#sets.union(x, y);
+    const x = this.#fabric.indexOf(a);
+    const y = this.#fabric.indexOf(b);
+    return x >= 0 && y >= 0 && this.#sets.union(x, y);
   }
 
   result(linux: Partition): DeviceCentricGroups {
-    const groups: Bdf[][] = [];
-    const outside: Bdf[][] = [];
-    for (const set of this.#sets.sets()) {
-      const all = set.map((i) => (this.#functions[i] as PciFunction).bdf);
-      const members = all.filter((bdf) => linux.groupOf.has(bdf));
-      if (members.length === 0) continue;
-      groups.push(members);
-      outside.push(all.filter((bdf) => !linux.groupOf.has(bdf)).sort((a, b) => a - b));
+    const { functions, byAddress } = this.#fabric;
+    const numberOf = new Int32Array(functions.length);
+    const outside: PciFunction[] = [];
+    for (const fn of byAddress) {
+      const isGrouped = linux.groupOf.has(fn.bdf);
+      numberOf[fn.index] = isGrouped ? this.#sets.find(fn.index) : NO_GROUP;
+      if (!isGrouped) outside.push(fn);
     }
-    const joins = [...this.#linuxJoins, ...this.#joins];
-    const partition = makePartition("device-centric", groups, joins, linux.ungrouped);
-    const outsiders = new Map<number, readonly Bdf[]>();
-    groups.forEach((members, i) => {
-      const group = partition.groupOf.get(members[0] as Bdf);
-      const found = outside[i] as Bdf[];
-      if (group !== undefined && found.length > 0) outsiders.set(group, found);
-    });
+    const { ungrouped } = linux;
+    const joins = this.#linuxJoins.concat(this.#joins);
+    const partition = partitionOf("device-centric", this.#fabric, numberOf, joins, ungrouped);
+    const outsiders = this.#outsiders(outside, partition);
     return { partition, enlargements: enlargements(partition, linux, this.#joins), outsiders };
+  }
+
+  /** `outside`: functions without a Linux group, by address. */
+  #outsiders(outside: readonly PciFunction[], partition: Partition): Map<number, readonly Bdf[]> {
+    const byGroup = new Map<number, Bdf[]>();
+    if (outside.length === 0) return byGroup;
+    const groupOfSet = new Map<number, number>();
+    partition.groups.forEach((members, group) => {
+      groupOfSet.set(this.#sets.find(this.#fabric.indexOf(members[0] as Bdf)), group);
+    });
+    for (const fn of outside) {
+      const group = groupOfSet.get(this.#sets.find(fn.index));
+      if (group === undefined) continue;
+      const list = byGroup.get(group);
+      if (list === undefined) byGroup.set(group, [fn.bdf]);
+      else list.push(fn.bdf);
+    }
+    return byGroup;
   }
 }
 

@@ -22,7 +22,7 @@
  * maps them. Cost: linear in functions plus the size of the answer; what lies above a bus is worked
  * out once.
  */
-import type { Bus, Fabric, PciFunction } from "../pcie/index.js";
+import { type Fabric, FunctionTable, type PciFunction } from "../pcie/index.js";
 import { makeRid, type Rid } from "../units/index.js";
 import { type BridgeAlias, bridgeAlias, bridgeAliasEvidence, dmaAliasOf } from "./dma-alias.js";
 import type { Evidence } from "./evidence.js";
@@ -50,12 +50,15 @@ export interface AliasKnowledge {
   ): { readonly sender: PciFunction; readonly because: Evidence } | undefined;
 }
 
+const NOTHING_EXTRA = { devFns: [], because: [], unknown: [] } as const;
+
 /** The quirk data under one rule set. */
 export function aliasKnowledge(fabric: Fabric, rules: LinuxRuleSet): AliasKnowledge {
   const owners = vmdDomains(fabric, rules);
   return {
     extra(fn) {
       const { devFns, because, unknown } = dmaAliasOf(fn, rules);
+      if (!unknown && because.length === 0) return NOTHING_EXTRA;
       if (!unknown) return { devFns, because, unknown: [] };
       const open = because.filter((e) => e.kind !== "alias-quirk");
       const unnamed: Evidence = { kind: "quirk-not-tested", at: fn.bdf, cite: CITE_QUIRK };
@@ -81,17 +84,22 @@ interface Above {
 }
 
 const NOTHING: Above = { ids: [], unknown: [] };
+const NONE_UNKNOWN: readonly Evidence[] = [];
 
 /** Sets of all functions of a fabric; each is worked out when asked for and kept. */
 export class RequesterIds {
   readonly #facts: HostFacts;
   readonly #known: AliasKnowledge;
-  readonly #above = new Map<Bus, Above>();
-  readonly #sets = new Map<PciFunction, RequesterIdSet>();
+  /** By the bridge above a bus. */
+  readonly #above: FunctionTable<Above>;
+  readonly #sets: FunctionTable<RequesterIdSet>;
 
-  constructor(facts: HostFacts, known: AliasKnowledge) {
+  /** `fabric`: whose functions will be asked for; makes the tables' size. */
+  constructor(facts: HostFacts, known: AliasKnowledge, fabric?: Fabric) {
     this.#facts = facts;
     this.#known = known;
+    this.#above = new FunctionTable(fabric);
+    this.#sets = new FunctionTable(fabric);
   }
 
   of(fn: PciFunction): RequesterIdSet {
@@ -101,6 +109,30 @@ export class RequesterIds {
       this.#sets.set(fn, set);
     }
     return set;
+  }
+
+  /**
+   * The keys of the set (see {@link requesterKey}), in its order, written to the start of `out`;
+   * returns how many. Makes no set for the many functions that send as themselves alone.
+   */
+  keysOf(fn: PciFunction, out: number[]): number {
+    if (this.#sendsAsItselfAlone(fn)) {
+      out[0] = fn.bdf;
+      return 1;
+    }
+    const { ids } = this.of(fn);
+    ids.forEach((id, i) => {
+      out[i] = requesterKey(id);
+    });
+    return ids.length;
+  }
+
+  #sendsAsItselfAlone(fn: PciFunction): boolean {
+    if (this.#known.realDmaDevice(fn) !== undefined) return false;
+    if (this.#known.extra(fn).devFns.length > 0) return false;
+    if (ivrsAliasOf(this.#facts.ivrs, fn.segment, fn.rid) !== undefined) return false;
+    if ((fn.express?.phantomBits ?? 0) !== 0 && fn.express?.phantomEnabled !== false) return false;
+    return this.#aboveOf(fn.bus.bridge).ids.length === 0;
   }
 
   #compute(fn: PciFunction): RequesterIdSet {
@@ -115,34 +147,39 @@ export class RequesterIds {
     }
     const alias = ivrsAliasOf(this.#facts.ivrs, sender.segment, sender.rid);
     if (alias !== undefined) out.add(alias.rid, { ...alias.because, at: sender.bdf });
-    const unknown = [...extra.unknown];
-    addPhantoms(sender, out, unknown);
-    const above = this.#aboveOf(sender.bus);
+    const phantoms = addPhantoms(sender, out);
+    const above = this.#aboveOf(sender.bus.bridge);
     for (const id of above.ids) out.add(id.rid, id.because);
-    return { device: fn.bdf, ids: out.ids, unknown: [...unknown, ...above.unknown] };
+    const open = extra.unknown.length + phantoms.length + above.unknown.length > 0;
+    const unknown = open ? [...extra.unknown, ...phantoms, ...above.unknown] : NONE_UNKNOWN;
+    return { device: fn.bdf, ids: out.ids, unknown };
   }
 
   /** Walks up without recursion, then fills in top down. */
-  #aboveOf(bus: Bus): Above {
-    const chain: Bus[] = [];
-    let here: Bus | undefined = bus;
-    while (here !== undefined && !this.#above.has(here)) {
+  #aboveOf(bridge: PciFunction | undefined): Above {
+    if (bridge === undefined) return NOTHING;
+    const known = this.#above.get(bridge);
+    if (known !== undefined) return known;
+    const chain: PciFunction[] = [];
+    let here: PciFunction | undefined = bridge;
+    let above: Above | undefined;
+    while (here !== undefined && above === undefined) {
       chain.push(here);
-      here = here.bridge?.bus;
+      here = here.bus.bridge;
+      if (here !== undefined) above = this.#above.get(here);
     }
+    above ??= NOTHING;
     for (let i = chain.length - 1; i >= 0; i--) {
-      const at = chain[i] as Bus;
-      this.#above.set(at, this.#oneStep(at));
+      const at = chain[i] as PciFunction;
+      above = this.#oneStep(at, above);
+      this.#above.set(at, above);
     }
-    return this.#above.get(bus) ?? NOTHING;
+    return above;
   }
 
-  #oneStep(bus: Bus): Above {
-    const bridge = bus.bridge;
-    if (bridge === undefined) return NOTHING;
+  #oneStep(bridge: PciFunction, rest: Above): Above {
     const effect = this.#known.bridge(bridge);
     if (effect === "end") return NOTHING;
-    const rest = this.#above.get(bridge.bus) ?? NOTHING;
     if (effect === "pass") return rest;
     if (effect === "unknown") {
       const open: Evidence = { kind: "alias-unknown", at: bridge.bdf, cite: CITE_BRIDGE };
@@ -172,18 +209,17 @@ export function phantomRids(fn: PciFunction): Rid[] {
   return out;
 }
 
-function addPhantoms(fn: PciFunction, out: IdList, unknown: Evidence[]): void {
+/** Adds the phantom functions; returns what is open. */
+function addPhantoms(fn: PciFunction, out: IdList): readonly Evidence[] {
   const enabled = fn.express?.phantomEnabled;
-  if ((fn.express?.phantomBits ?? 0) === 0 || enabled === false) return;
+  if ((fn.express?.phantomBits ?? 0) === 0 || enabled === false) return NONE_UNKNOWN;
   const rids = phantomRids(fn);
-  if (rids.length === 0) return;
-  if (enabled === undefined) {
-    unknown.push({ kind: "alias-phantom", at: fn.bdf, cite: CITE_PHANTOM });
-    return;
-  }
+  if (rids.length === 0) return NONE_UNKNOWN;
+  if (enabled === undefined) return [{ kind: "alias-phantom", at: fn.bdf, cite: CITE_PHANTOM }];
   for (const rid of rids) {
     out.add(rid, { kind: "alias-phantom", at: fn.bdf, rid, cite: CITE_PHANTOM });
   }
+  return NONE_UNKNOWN;
 }
 
 /** Keeps order and drops repetitions; a set is built only when the list is long. */
