@@ -17,6 +17,7 @@ export interface KernelServices extends DriverServices {
   kernelDomain(device: Bdf): PagingDomain | undefined;
 }
 
+/** One binding, from probe to release. */
 export class KernelBinding {
   readonly device: Bdf;
   readonly declaration: DriverDeclaration;

@@ -10,7 +10,7 @@ export class PasidPool {
   readonly #used = new Set<number>();
   #next: number;
 
-  /** @throws RangeError when the range is empty or reaches beyond 20 bits; PASID 0 is never given. */
+  /** PASID 0 is never given. @throws RangeError an empty range, or beyond 20 bits. */
   constructor(first: number, end: number) {
     if (!(first >= 1 && first < end && end <= 2 ** 20)) {
       throw new RangeError(`no PASIDs from ${first} to ${end}`);

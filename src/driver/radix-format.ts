@@ -43,7 +43,8 @@ export interface RadixFormat {
 }
 
 /** Frames that one entry of a level covers. */
-export const framesPerEntry = (level: number): number => 2 ** (LEVEL_BITS * (level - 1));
+export const framesPerEntry = (level: number): number => FRAMES_PER_ENTRY[level] as number;
+const FRAMES_PER_ENTRY = [0, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45] as const;
 
 /** Page sizes in bytes as a bit mask. */
 export function pageSizesOf(format: RadixFormat): bigint {

@@ -14,7 +14,8 @@
  */
 import { UapiError } from "../abi/index.js";
 import type { FrameOwner } from "../memory/index.js";
-import { ENTRIES, framesPerEntry, LEVEL_BITS, type RadixFormat } from "./radix-format.js";
+import { fillRun, indexAt } from "./radix-entry.js";
+import { ENTRIES, framesPerEntry, type RadixFormat } from "./radix-format.js";
 import type { TableFrames } from "./table-frames.js";
 
 const NO_FRAME = -1;
@@ -30,6 +31,11 @@ export class RadixTable {
   readonly root: number;
   readonly #frames: TableFrames;
   readonly #owner: FrameOwner;
+  /** Of the format. */
+  readonly #frameShift: number;
+  readonly #present: number;
+  /** Frames that differ in the lower half of an entry only. */
+  readonly #perHigh: number;
   #tables = 1;
   /** The level-1 table used last: which it is (`iova >>> 9`), and its first word. */
   #lastKey = -1;
@@ -42,6 +48,9 @@ export class RadixTable {
     this.format = format;
     this.#frames = frames;
     this.#owner = owner;
+    this.#frameShift = format.frameShift;
+    this.#present = format.present;
+    this.#perHigh = 2 ** (32 - format.frameShift);
     this.root = frames.allocate(owner);
   }
 
@@ -66,6 +75,7 @@ export class RadixTable {
     const { protLow, protHigh } = this.format;
     const flagsLow = (protLow[prot & 15] as number) | low;
     const flagsHigh = protHigh[prot & 15] as number;
+    if (count === 1 && this.#mapNext(iova, pfn, flagsLow, flagsHigh)) return;
     let done = 0;
     while (done < count) {
       const at = iova + done;
@@ -93,7 +103,8 @@ export class RadixTable {
     if (key === this.#lastKey && Math.floor(last / ENTRIES) === key) {
       const word = this.#lastWord;
       const used = this.#frames.counts[word >>> 10] as number;
-      if (used > count) return this.#clearPages(word, iova % ENTRIES, last % ENTRIES);
+      const base = key * ENTRIES;
+      if (used > count) return this.#clearPages(word, iova - base, last - base);
     }
     this.#lastKey = -1;
     return this.#clear(this.root, this.format.levels, 0, iova, last);
@@ -170,6 +181,18 @@ export class RadixTable {
     this.#tables = 0;
   }
 
+  /** Maps one page in the lowest table used last. @returns false when it is not there, or taken. */
+  #mapNext(iova: number, pfn: number, low: number, high: number): boolean {
+    const key = Math.floor(iova / ENTRIES);
+    if (key !== this.#lastKey) return false;
+    const word = this.#lastWord + 2 * (iova - key * ENTRIES);
+    if (((this.#frames.memory.words[word] as number) & this.#present) !== 0) return false;
+    this.#put(word, pfn, low | (this.format.leafMark[1] as number), high);
+    const counts = this.#frames.counts;
+    counts[word >>> 10] = (counts[word >>> 10] as number) + 1;
+    return true;
+  }
+
   /** The level of the largest page that fits at the start of the range. */
   #pageLevel(iova: number, pfn: number, count: number): number {
     let level = this.format.levels;
@@ -185,8 +208,8 @@ export class RadixTable {
   #reach(iova: number, level: number): number {
     const { memory } = this.#frames;
     const { present, tableMask, tableValue } = this.format;
-    const lower = iova % UPPER;
     const upper = Math.floor(iova / UPPER);
+    const lower = (iova - upper * UPPER) | 0;
     let table = memory.frameWord(this.root);
     for (let at = this.format.levels; at > level; at--) {
       if (table < 0) return LOST;
@@ -233,28 +256,20 @@ export class RadixTable {
     low: number,
     high: number,
   ): number {
-    const { words } = this.#frames.memory;
-    const { frameShift, present } = this.format;
     const size = level === 1 ? 1 : framesPerEntry(level);
-    const index = Math.floor(iova / size) % ENTRIES;
+    const entry = Math.floor(iova / size);
+    const index = (entry - Math.floor(entry / ENTRIES) * ENTRIES) | 0;
     const wanted = level === 1 ? count : Math.floor(count / size);
-    const entries = wanted < ENTRIES - index ? wanted : ENTRIES - index;
-    const perHigh = 2 ** (32 - frameShift);
-    const step = (size * 2 ** frameShift) | 0;
-    let frameLow = ((pfn % perHigh) << frameShift) | 0;
-    let valueHigh = high | Math.floor(pfn / perHigh);
-    let word = table + 2 * index;
-    const end = word + 2 * entries;
+    const entries = (wanted < ENTRIES - index ? wanted : ENTRIES - index) | 0;
+    const pfnHigh = Math.floor(pfn / this.#perHigh);
+    // A remainder or a power of doubles would be a call: 40 ns each.
+    const frameLow = (pfn - pfnHigh * this.#perHigh) << this.#frameShift;
+    const valueHigh = high | pfnHigh;
+    const step = (size << this.#frameShift) | 0;
+    const first = (table + 2 * index) | 0;
+    const { words } = this.#frames.memory;
+    const done = fillRun(words, first, entries, frameLow, low, valueHigh, step, this.#present);
     const counts = this.#frames.counts;
-    for (; word < end; word += 2) {
-      if (((words[word] as number) & present) !== 0) break;
-      words[word + 1] = valueHigh;
-      words[word] = frameLow | low;
-      frameLow = (frameLow + step) | 0;
-      // Frames of a run are aligned to their step, so a carry leaves exactly zero.
-      if (frameLow === 0) valueHigh++;
-    }
-    const done = entries - ((end - word) >> 1);
     counts[table >>> 10] = (counts[table >>> 10] as number) + done;
     return done === entries ? done * size : ~(done * size);
   }
@@ -287,7 +302,13 @@ export class RadixTable {
     const reach = last < first ? first : last;
     const to = Math.min(ENTRIES - 1, Math.floor((reach - base) / size));
     if (table < 0) return 0;
-    if (level === 1) return last < first ? 0 : this.#clearPages(table, from, to);
+    if (level === 1) {
+      if (last < first) return 0;
+      // Stays valid while the table has entries; the caller of an empty one forgets it.
+      this.#lastKey = Math.floor(base / ENTRIES);
+      this.#lastWord = table;
+      return this.#clearPages(table, from, to);
+    }
     let removed = 0;
     for (let index = from; index <= to; index++) {
       const word = table + 2 * index;
@@ -299,6 +320,7 @@ export class RadixTable {
         const childWord = memory.frameWord(child);
         if (childWord >= 0 && this.#frames.counts[childWord >>> 10] !== 0) continue;
         this.#tables--;
+        this.#lastKey = -1;
         this.unlinked.push(child);
       } else if (last < first) continue;
       else removed += size;
@@ -330,8 +352,8 @@ export class RadixTable {
   #find(iova: number): number {
     if (iova < 0 || iova >= this.limit) return -1;
     const { memory } = this.#frames;
-    const lower = iova % UPPER;
     const upper = Math.floor(iova / UPPER);
+    const lower = (iova - upper * UPPER) | 0;
     let table = memory.frameWord(this.root);
     for (let level = this.format.levels; level >= 1 && table >= 0; level--) {
       const word = table + 2 * indexAt(lower, upper, level);
@@ -436,17 +458,15 @@ export class RadixTable {
   /** The frame number in an entry; low bits that a large page keeps for itself are left out. */
   #frameAt(word: number): number {
     const { words } = this.#frames.memory;
-    const { frameShift, frameHigh } = this.format;
-    const high = ((words[word + 1] as number) & frameHigh) >>> 0;
-    return high * 2 ** (32 - frameShift) + ((words[word] as number) >>> frameShift);
+    const high = ((words[word + 1] as number) & this.format.frameHigh) >>> 0;
+    return high * this.#perHigh + ((words[word] as number) >>> this.#frameShift);
   }
 
   #put(word: number, pfn: number, low: number, high: number): void {
     const { words } = this.#frames.memory;
-    const { frameShift } = this.format;
-    const perHigh = 2 ** (32 - frameShift);
-    words[word + 1] = high | Math.floor(pfn / perHigh);
-    words[word] = ((pfn % perHigh) << frameShift) | low;
+    const pfnHigh = Math.floor(pfn / this.#perHigh);
+    words[word + 1] = high | pfnHigh;
+    words[word] = ((pfn - pfnHigh * this.#perHigh) << this.#frameShift) | low;
   }
 
   #erase(word: number): void {
@@ -456,11 +476,4 @@ export class RadixTable {
     words[word + 1] = 0;
     counts[word >>> 10] = (counts[word >>> 10] as number) - 1;
   }
-}
-
-/** Index in a table of `level`; `lower` and `upper` are the address's low 27 and further bits. */
-function indexAt(lower: number, upper: number, level: number): number {
-  return level <= 3
-    ? (lower >>> (LEVEL_BITS * (level - 1))) & (ENTRIES - 1)
-    : (upper >>> (LEVEL_BITS * (level - 4))) & (ENTRIES - 1);
 }
