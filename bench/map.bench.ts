@@ -29,14 +29,14 @@ interface Outcome {
 interface Setting {
   readonly what: "one" | "run";
   readonly order: "sequential" | "random";
-  readonly mapGoal: number;
-  readonly unmapGoal: number;
+  /** For mapping; unmapping is stated only. */
+  readonly goal: number;
 }
 
 const SETTINGS: readonly Setting[] = [
-  { what: "one", order: "sequential", mapGoal: 3.5, unmapGoal: 3.5 },
-  { what: "one", order: "random", mapGoal: 3.5, unmapGoal: 3.5 },
-  { what: "run", order: "sequential", mapGoal: 4.5, unmapGoal: 3 },
+  { what: "one", order: "sequential", goal: 3.5 },
+  { what: "one", order: "random", goal: 3.5 },
+  { what: "run", order: "sequential", goal: 4.5 },
 ];
 
 export const bench: Bench = {
@@ -71,7 +71,9 @@ function compare(context: BenchContext, program: string, setting: Setting, round
     const c = { map, unmap, sum, tables };
     const js = measure(setting, rounds);
     if (c.sum !== js.sum || c.tables !== js.tables) {
-      throw new Error(`${what} ${order}: C has ${c.sum}, ${c.tables}; here ${js.sum}, ${js.tables}`);
+      throw new Error(
+        `${what} ${order}: C has ${c.sum}, ${c.tables}; here ${js.sum}, ${js.tables}`,
+      );
     }
     floor.push(c);
     own.push(js);
@@ -83,7 +85,7 @@ function compare(context: BenchContext, program: string, setting: Setting, round
       metric: `driver.${op}.${what}.${order}`,
       value: medianRatio(mine, theirs),
       unit: "x",
-      goal: op === "map" ? setting.mapGoal : setting.unmapGoal,
+      ...(op === "map" ? { goal: setting.goal } : {}),
       floor: `C ${median(theirs).toFixed(2)} ns, here ${median(mine).toFixed(2)} ns`,
     });
   }

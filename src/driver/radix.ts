@@ -21,6 +21,7 @@ import type { TableFrames } from "./table-frames.js";
 const NO_FRAME = -1;
 const TAKEN = -2;
 const LOST = -3;
+const ABSENT = -4;
 /** Frames below one entry of level 4. */
 const UPPER = 2 ** 27;
 
@@ -36,6 +37,7 @@ export class RadixTable {
   readonly #present: number;
   /** Frames that differ in the lower half of an entry only. */
   readonly #perHigh: number;
+  readonly #rootWord: number;
   #tables = 1;
   /** The level-1 table used last: which it is (`iova >>> 9`), and its first word. */
   #lastKey = -1;
@@ -52,6 +54,7 @@ export class RadixTable {
     this.#present = format.present;
     this.#perHigh = 2 ** (32 - format.frameShift);
     this.root = frames.allocate(owner);
+    this.#rootWord = frames.memory.frameWord(this.root);
   }
 
   /** Frames of its tables, the root included; without the unlinked ones. */
@@ -107,7 +110,7 @@ export class RadixTable {
       if (used > count) return this.#clearPages(word, iova - base, last - base);
     }
     this.#lastKey = -1;
-    return this.#clear(this.root, this.format.levels, 0, iova, last);
+    return this.#clear(this.#rootWord, this.format.levels, 0, iova, last);
   }
 
   /** Frame that `iova` leads to, or undefined. */
@@ -206,24 +209,15 @@ export class RadixTable {
 
   /** Index of the first word of the entry's table at `level`, made where missing; or a code < 0. */
   #reach(iova: number, level: number): number {
-    const { memory } = this.#frames;
-    const { present, tableMask, tableValue } = this.format;
     const upper = Math.floor(iova / UPPER);
     const lower = (iova - upper * UPPER) | 0;
-    let table = memory.frameWord(this.root);
+    let table = this.#rootWord;
     for (let at = this.format.levels; at > level; at--) {
-      if (table < 0) return LOST;
-      const word = table + 2 * indexAt(lower, upper, at);
-      const low = memory.words[word] as number;
-      if ((low & present) === 0) {
-        const pfn = this.#addTable(word, at);
-        if (pfn < 0) return NO_FRAME;
-        table = memory.frameWord(pfn);
-      } else if ((low & tableMask) === (tableValue[at] as number)) {
-        table = memory.frameWord(this.#frameAt(word));
-      } else return TAKEN;
+      const word = table + 2 * indexAt(lower, upper | 0, at);
+      table = this.#tableOf(word, at);
+      if (table === ABSENT) table = this.#addTable(word, at);
+      if (table < 0) return table;
     }
-    if (table < 0) return LOST;
     if (level === 1) {
       this.#lastKey = Math.floor(iova / ENTRIES);
       this.#lastWord = table;
@@ -231,7 +225,18 @@ export class RadixTable {
     return table;
   }
 
-  /** Links a new table at the entry. @returns its frame, or NO_FRAME. */
+  /** First word of the table that an entry of `level` leads to; ABSENT, TAKEN or LOST without. */
+  #tableOf(word: number, level: number): number {
+    const { words } = this.#frames.memory;
+    const low = words[word] as number;
+    if ((low & this.#present) === 0) return ABSENT;
+    const { tableMask, tableValue } = this.format;
+    if ((low & tableMask) !== (tableValue[level] as number)) return TAKEN;
+    const table = this.#tableAt(word);
+    return table < 0 ? LOST : table;
+  }
+
+  /** Links a new table at the entry. @returns its first word, or NO_FRAME. */
   #addTable(word: number, level: number): number {
     const pfn = this.#frames.tryAllocate(this.#owner);
     if (pfn < 0) return NO_FRAME;
@@ -240,7 +245,7 @@ export class RadixTable {
     this.#put(word, pfn, tableLow[level] as number, tableHigh[level] as number);
     const counts = this.#frames.counts;
     counts[word >>> 10] = (counts[word >>> 10] as number) + 1;
-    return pfn;
+    return this.#frames.memory.frameWord(pfn);
   }
 
   /**
@@ -290,13 +295,12 @@ export class RadixTable {
   /** Unlinks empty tables on the way to `iova`. */
   #prune(iova: number): void {
     this.#lastKey = -1;
-    this.#clear(this.root, this.format.levels, 0, iova, iova - 1);
+    this.#clear(this.#rootWord, this.format.levels, 0, iova, iova - 1);
   }
 
   /** Removes what lies in first..last below a table; with last = first - 1 only empty tables. */
-  #clear(pfn: number, level: number, base: number, first: number, last: number): number {
+  #clear(table: number, level: number, base: number, first: number, last: number): number {
     const { memory } = this.#frames;
-    const table = memory.frameWord(pfn);
     const size = framesPerEntry(level);
     const from = first <= base ? 0 : Math.floor((first - base) / size);
     const reach = last < first ? first : last;
@@ -316,8 +320,8 @@ export class RadixTable {
       if ((low & this.format.present) === 0) continue;
       if (this.#leadsToTable(low, level)) {
         const child = this.#frameAt(word);
-        removed += this.#clear(child, level - 1, base + index * size, first, last);
-        const childWord = memory.frameWord(child);
+        const childWord = this.#tableAt(word);
+        removed += this.#clear(childWord, level - 1, base + index * size, first, last);
         if (childWord >= 0 && this.#frames.counts[childWord >>> 10] !== 0) continue;
         this.#tables--;
         this.#lastKey = -1;
@@ -354,14 +358,14 @@ export class RadixTable {
     const { memory } = this.#frames;
     const upper = Math.floor(iova / UPPER);
     const lower = (iova - upper * UPPER) | 0;
-    let table = memory.frameWord(this.root);
+    let table = this.#rootWord;
     for (let level = this.format.levels; level >= 1 && table >= 0; level--) {
       const word = table + 2 * indexAt(lower, upper, level);
       const low = memory.words[word] as number;
       if ((low & this.format.present) === 0) return -1;
       this.#foundLevel = level;
       if (!this.#leadsToTable(low, level)) return word;
-      table = memory.frameWord(this.#frameAt(word));
+      table = this.#tableAt(word);
     }
     return -1;
   }
@@ -406,7 +410,7 @@ export class RadixTable {
       if ((low & present) === 0) continue;
       const at = base + index * size;
       if (this.#leadsToTable(low, level)) {
-        const child = memory.frameWord(this.#frameAt(word));
+        const child = this.#tableAt(word);
         if (this.#scan(child, level - 1, at, first, last, clear, page)) cleared = true;
       } else if ((low & dirty) !== 0) {
         page(at, size);
@@ -460,6 +464,15 @@ export class RadixTable {
     const { words } = this.#frames.memory;
     const high = ((words[word + 1] as number) & this.format.frameHigh) >>> 0;
     return high * this.#perHigh + ((words[word] as number) >>> this.#frameShift);
+  }
+
+  /** First word of the table that an entry leads to; -1 when its memory is lost. */
+  #tableAt(word: number): number {
+    const { memory } = this.#frames;
+    const { words } = memory;
+    if (this.#frameShift !== 12) return memory.frameWord(this.#frameAt(word));
+    const high = (words[word + 1] as number) & this.format.frameHigh;
+    return memory.wordAt((words[word] as number) & ~0xfff, high);
   }
 
   #put(word: number, pfn: number, low: number, high: number): void {

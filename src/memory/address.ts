@@ -12,7 +12,9 @@ export const FRAME_LIMIT = 2 ** 40;
 
 /** Low 32 bits of the address, signed. */
 export function addressLow(pfn: number, offset: number): number {
-  return ((pfn % 0x10_0000) * PAGE_SIZE + offset) | 0;
+  // A remainder of doubles would be a call.
+  const low = pfn - Math.floor(pfn / 0x10_0000) * 0x10_0000;
+  return (low * PAGE_SIZE + offset) | 0;
 }
 
 /** High 32 bits of the address, signed. */
