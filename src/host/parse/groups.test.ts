@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatBdf } from "../../units/index.js";
+import { formatBdf, InputError } from "../../units/index.js";
 import type { CapturePart } from "../capture.js";
-import { looksLikeGroups, parseGroups } from "./groups.js";
+import { GROUP_ENTRY_LIMIT, looksLikeGroups, parseGroups } from "./groups.js";
 import { parseReserved } from "./groups-reserved.js";
 import { linesOf } from "./text.js";
 
@@ -134,4 +134,13 @@ test("reserved regions with the group's type", () => {
     },
     { id: 3, type: "identity" },
   ]);
+});
+
+test("a list with more entries than a host can have is refused with its line", () => {
+  const line = "1 00:01.0\n";
+  const long = linesOf(line.repeat(GROUP_ENTRY_LIMIT + 1), "list");
+  assert.throws(
+    () => parseGroups(long),
+    (error) => InputError.is(error) && error.place.line === GROUP_ENTRY_LIMIT + 1,
+  );
 });

@@ -8,7 +8,7 @@
  * belong together. The largest listing counts, of equal ones the last, and a contradiction between
  * them is noted.
  */
-import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
+import { type Bdf, formatBdf, InputError, parseBdf } from "../../units/index.js";
 import type { CapturedFunction, CapturePart, Note } from "../capture.js";
 import { groupsFrom, isGroupProperty, unknownFunction } from "./groups-list.js";
 import { type LspciOptions, parseLspci } from "./lspci/parse.js";
@@ -98,9 +98,13 @@ function startsEntry(line: string): boolean {
   );
 }
 
+/** Bounds memory: sixteen times what a segment can hold. An entry costs about 400 bytes. */
+export const GROUP_ENTRY_LIMIT = 1_000_000;
+
 class ListReader {
   readonly #text: TextLines;
   readonly #functions = new Map<Bdf, CapturedFunction>();
+  #entries = 0;
   #listings: Listing[] = [];
   #current = new Listing();
   /** Entries of the group being read; they move to the listing together. */
@@ -237,6 +241,13 @@ class ListReader {
     const id = Number(idText);
     if (bdf === undefined || !Number.isInteger(id)) return false;
     if (this.#block.length > 0 && this.#block[0]?.id !== id) this.#endBlock();
+    if (++this.#entries > GROUP_ENTRY_LIMIT) {
+      throw new InputError(
+        "the list of groups is too long",
+        this.#text.place(index),
+        `at most ${GROUP_ENTRY_LIMIT} entries`,
+      );
+    }
     this.#block.push({ id, bdf, index });
     if (!this.#functions.has(bdf)) {
       this.#functions.set(bdf, unknownFunction(bdf, this.#text.place(index)));

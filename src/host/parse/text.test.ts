@@ -142,3 +142,16 @@ test("a file beyond the limit is refused by name", () => {
     (error) => InputError.is(error) && error.place.file === "huge.txt",
   );
 });
+
+test("text without a broken line is not copied", () => {
+  const text = linesOf("one\ntwo\n\nthree\n", "x");
+  assert.equal(
+    joinWrapped(text, () => true),
+    text,
+  );
+  assert.equal(
+    joinWrapped(text, () => false),
+    text,
+    "no line of it is long enough to have been broken",
+  );
+});

@@ -228,24 +228,25 @@ export function continuesPrevious(text: TextLines, index: number, lost = 0): boo
  * other lines that follow a broken one are appended to it. Blank lines are never joined.
  */
 export function joinWrapped(text: TextLines, starts: (line: string) => boolean): TextLines {
-  const lines: string[] = [];
-  const numbers: number[] = [];
-  const widths: number[] = [];
-  let joined = false;
-  for (let i = 0; i < text.length; i++) {
+  // Most text has no broken line: nothing is copied before the first.
+  let first = 1;
+  while (first < text.length && !isBroken(text, first, text.lines[first - 1], starts)) first++;
+  if (first >= text.length) return text;
+  const lines = text.lines.slice(0, first);
+  const numbers = text.numbers.slice(0, first);
+  const widths = text.widths.slice(0, first);
+  for (let i = first; i < text.length; i++) {
     const line = text.lines[i] ?? "";
     const last = lines.length - 1;
     const before = lines[last];
-    if (before && line !== "" && !starts(line) && continuesPrevious(text, i)) {
+    if (isBroken(text, i, before, starts)) {
       lines[last] = `${before} ${line.trimStart()}`;
-      joined = true;
       continue;
     }
     lines.push(line);
     numbers.push(text.numbers[i] ?? 0);
     widths.push(text.widths[i] ?? 0);
   }
-  if (!joined) return text;
   return new TextLines(
     text.file,
     lines,
@@ -253,6 +254,18 @@ export function joinWrapped(text: TextLines, starts: (line: string) => boolean):
     widths,
     new Set([...text.repairs, "wrapped-lines"]),
   );
+}
+
+/** Whether line `index` is the rest of `before`, the line above it as joined so far. */
+function isBroken(
+  text: TextLines,
+  index: number,
+  before: string | undefined,
+  starts: (line: string) => boolean,
+): boolean {
+  const line = text.lines[index];
+  if (!before || line === undefined || line === "") return false;
+  return !starts(line) && continuesPrevious(text, index);
 }
 
 const PROMPT = /^[\w@.~:/[\] -]{0,60}[#$] \S/;
