@@ -147,7 +147,8 @@ class Joining {
     const left: T[] = [];
     for (const item of rest) {
       const [source, target] = pair(item);
-      if (turn.allows(source, target)) {
+      const allowed = turn.uniform ? source.port !== target.port : turn.allows(source, target);
+      if (allowed) {
         this.#addEdge(turn, source, target);
         queue.push(item);
       } else left.push(item);

@@ -43,8 +43,9 @@ export class Turn implements P2pTurn {
   readonly edgeCount: number;
 
   readonly #parts: TurnParts;
-  readonly #sourceOf: ReadonlyMap<P2pSource, TurnMember<P2pSource>>;
-  readonly #targetOf: ReadonlyMap<P2pTarget, TurnMember<P2pTarget>>;
+  // Made when a pair is first asked for.
+  #sourceOf: ReadonlyMap<P2pSource, TurnMember<P2pSource>> | undefined;
+  #targetOf: ReadonlyMap<P2pTarget, TurnMember<P2pTarget>> | undefined;
 
   constructor(parts: TurnParts) {
     this.kind = parts.kind;
@@ -53,14 +54,14 @@ export class Turn implements P2pTurn {
     this.sources = parts.sources.map((s) => s.item);
     this.targets = parts.targets.map((t) => t.item);
     this.#parts = parts;
-    this.#sourceOf = new Map(parts.sources.map((s) => [s.item, s]));
-    this.#targetOf = new Map(parts.targets.map((t) => [t.item, t]));
     const selective = parts.egress !== undefined && parts.sources.some((s) => s.selective);
     this.uniform = !selective && parts.rule === "self";
     this.edgeCount = this.#count();
   }
 
   allows(source: P2pSource, target: P2pTarget): boolean {
+    this.#sourceOf ??= new Map(this.#parts.sources.map((s) => [s.item, s]));
+    this.#targetOf ??= new Map(this.#parts.targets.map((t) => [t.item, t]));
     const s = this.#sourceOf.get(source);
     const t = this.#targetOf.get(target);
     return s !== undefined && t !== undefined && this.#allowsMembers(s, t);

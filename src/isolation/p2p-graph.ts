@@ -45,6 +45,7 @@ import type {
   P2pGraph,
   P2pSource,
   P2pSourceAt,
+  P2pTarget,
   P2pTargetAt,
   TurnKind,
 } from "./p2p-graph-types.js";
@@ -154,13 +155,14 @@ class GraphBuilder {
     const sources: TurnMember<P2pSource>[] = [];
     for (const index of from) {
       if (!shared && !this.#letsTurn(index)) continue;
-      sources.push({ ...this.#place(index), item: this.#source(kind, index) });
+      sources.push(this.#member(index, this.#source(kind, index)));
     }
     if (sources.length === 0) return;
-    const targets = to.flatMap((index) => {
+    const targets: TurnMember<P2pTarget>[] = [];
+    for (const index of to) {
       const item = this.#target(domain, index);
-      return item === undefined ? [] : [{ ...this.#place(index), item }];
-    });
+      if (item !== undefined) targets.push(this.#member(index, item));
+    }
     const m = this.#m;
     const bridge = domain === NONE ? NONE : (m.bridge[domain] as number);
     const egress = shared ? undefined : (s: number, t: number) => this.#egressAllows(s, t);
@@ -176,9 +178,10 @@ class GraphBuilder {
     if (turn.edgeCount > 0) this.#turns.push(turn);
   }
 
-  #place(index: number): { index: number; device: number; domain: number; selective: boolean } {
+  #member<T>(index: number, item: T): TurnMember<T> {
     const m = this.#m;
     return {
+      item,
       index,
       // Root ports of one slot are peers through the root complex, not functions of one device.
       device: m.role[index] === Role.RootPort ? -2 - index : (m.device[index] as number),
@@ -222,11 +225,12 @@ class GraphBuilder {
     return [{ kind, at, bits: ["RR"], cite }];
   }
 
-  #target(domain: number, index: number) {
+  #target(domain: number, index: number): P2pTarget | undefined {
     const m = this.#m;
     const port = m.functions[index] as PciFunction;
     const table = domain === NONE ? 0 : (m.table[domain] as number);
-    const windows = mergeSpans(this.#windowsOf(table).get(index) ?? []);
+    const own = this.#windowsOf(table).get(index) ?? NO_WINDOWS;
+    const windows = own.length < 2 ? own : mergeSpans(own);
     // The bridge above a switch's inner bus is a target only for its registers.
     const above = domain !== NONE && m.bridge[domain] === index;
     const bridge = m.role[index] !== Role.Endpoint && !above;
@@ -249,6 +253,8 @@ class GraphBuilder {
   }
 }
 
+const NO_WINDOWS: readonly Span[] = [];
+
 const TURN_EVIDENCE = {
   switch: { kind: "switch-routes-peer", cite: "PCIe 6 § 2.2.4.1, § 6.12.1.1" },
   function: { kind: "function-routes-peer", cite: "PCIe 6 § 6.12.1.2" },
@@ -257,20 +263,53 @@ const TURN_EVIDENCE = {
 } as const satisfies Record<TurnKind, Pick<Evidence, "kind" | "cite">>;
 
 function finish(turns: readonly Turn[], m: RouteModel): P2pGraph {
-  const sourcesAt = new Map<PciFunction, P2pSourceAt[]>();
-  const targetsAt = new Map<PciFunction, P2pTargetAt[]>();
   const edges = { certain: 0, implementationDefined: 0 };
   for (const turn of turns) {
-    for (const source of turn.sources) append(sourcesAt, source.port, { turn, source });
-    for (const target of turn.targets) append(targetsAt, target.port, { turn, target });
     if (turn.certainty === "certain") edges.certain += turn.edgeCount;
     else edges.implementationDefined += turn.edgeCount;
   }
-  const functionsBelow = (bridge: PciFunction): readonly PciFunction[] => {
+  return new TurnGraph(turns, m, edges);
+}
+
+/** Where each function takes part is looked up when first asked: groups do not ask. */
+class TurnGraph implements P2pGraph {
+  readonly turns: readonly Turn[];
+  readonly edges: P2pGraph["edges"];
+  readonly #m: RouteModel;
+  #sourcesAt: Map<PciFunction, P2pSourceAt[]> | undefined;
+  #targetsAt: Map<PciFunction, P2pTargetAt[]> | undefined;
+
+  constructor(turns: readonly Turn[], m: RouteModel, edges: P2pGraph["edges"]) {
+    this.turns = turns;
+    this.#m = m;
+    this.edges = edges;
+  }
+
+  get sourcesAt(): P2pGraph["sourcesAt"] {
+    if (this.#sourcesAt === undefined) {
+      this.#sourcesAt = new Map();
+      for (const turn of this.turns) {
+        for (const source of turn.sources) append(this.#sourcesAt, source.port, { turn, source });
+      }
+    }
+    return this.#sourcesAt;
+  }
+
+  get targetsAt(): P2pGraph["targetsAt"] {
+    if (this.#targetsAt === undefined) {
+      this.#targetsAt = new Map();
+      for (const turn of this.turns) {
+        for (const target of turn.targets) append(this.#targetsAt, target.port, { turn, target });
+      }
+    }
+    return this.#targetsAt;
+  }
+
+  functionsBelow(bridge: PciFunction): readonly PciFunction[] {
+    const m = this.#m;
     const domain = m.below[m.indexOf(bridge)] as number;
     return (m.members[domain] ?? []).map((i) => m.functions[i] as PciFunction);
-  };
-  return { turns, sourcesAt, targetsAt, functionsBelow, edges };
+  }
 }
 
 function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {

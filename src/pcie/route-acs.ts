@@ -42,19 +42,35 @@ const ALL_ON = Acs.SV | Acs.RR | Acs.CR | Acs.UF;
 export function acsInEffect(fn: PciFunction, role: Role, options: RouteOptions): AcsInEffect {
   const isSwitchPort = role === Role.DownstreamPort;
   const vouched = options.effectiveAcs?.(fn);
-  if (vouched !== undefined) {
-    return { word: vouched.word & CONTROL, basis: "vouched", open: !isSwitchPort };
-  }
+  if (vouched !== undefined) return inEffect(vouched.word & CONTROL, "vouched", !isSwitchPort);
   const acs = acsHolder(fn).acs;
-  if (acs === null) return { word: 0, basis: "absent", open: !isSwitchPort };
+  if (acs === null) return inEffect(0, "absent", !isSwitchPort);
   if (acs?.control === undefined) {
     const word = options.unknownAcs === "on" ? ALL_ON : 0;
-    return { word, basis: "unknown", open: !isSwitchPort };
+    return inEffect(word, "unknown", !isSwitchPort);
   }
   const capability = acs.capability ?? CONTROL;
   const hardWired = isSwitchPort ? 0 : ~capability & (Acs.RR | Acs.CR);
   const word = (acs.control & capability & CONTROL) | hardWired;
-  return { word, basis: "registers", open: !isSwitchPort || (capability & Acs.RR) === 0 };
+  return inEffect(word, "registers", !isSwitchPort || (capability & Acs.RR) === 0);
+}
+
+/** The functions of a host differ in few ways: equal answers are one object. */
+const kept = new Map<AcsBasis, AcsInEffect[]>();
+
+function inEffect(word: number, basis: AcsBasis, open: boolean): AcsInEffect {
+  let answers = kept.get(basis);
+  if (answers === undefined) {
+    answers = [];
+    kept.set(basis, answers);
+  }
+  const place = word * 2 + (open ? 1 : 0);
+  let answer = answers[place];
+  if (answer === undefined) {
+    answer = { word, basis, open };
+    answers[place] = answer;
+  }
+  return answer;
 }
 
 /**

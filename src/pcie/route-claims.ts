@@ -33,10 +33,14 @@ export function memoryBars(fn: PciFunction): readonly Bar[] | undefined {
 export function barClaims(fn: PciFunction, owner: number, out: Claim[]): void {
   for (const bar of memoryBars(fn) ?? []) {
     const span = barSpan(bar);
-    if (span !== undefined) out.push({ ...span, owner, bar: bar.index });
+    if (span !== undefined) {
+      out.push({ first: span.first, last: span.last, owner, bar: bar.index });
+    }
   }
   for (const { target, span } of enhancedEntries(fn, BAR_PROPERTIES)) {
-    if (target.kind === "bar") out.push({ ...span, owner, bar: target.index });
+    if (target.kind === "bar") {
+      out.push({ first: span.first, last: span.last, owner, bar: target.index });
+    }
   }
 }
 
@@ -75,7 +79,7 @@ function enhancedEntries(fn: PciFunction, properties: readonly EaProperty[]): re
 
 /** Adds the memory windows of a bridge as claims of `owner`. */
 export function windowClaims(fn: PciFunction, owner: number, out: Claim[]): void {
-  for (const span of memoryWindows(fn)) out.push({ ...span, owner, bar: WINDOW });
+  for (const { first, last } of memoryWindows(fn)) out.push({ first, last, owner, bar: WINDOW });
 }
 
 /**
