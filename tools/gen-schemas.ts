@@ -133,6 +133,73 @@ const p2p = object({
   ),
 });
 
+const explainDma = object({
+  schema: { const: "ioasis/explain-dma/1" },
+  device,
+  address,
+  pasid: nullable(count),
+  access: { enum: ["read", "write", "atomic"] },
+  addressType: { enum: ["untranslated", "translation-request", "translated"] },
+  hops: list(
+    object({
+      at: device,
+      decision: text,
+      reason: text,
+      states: text,
+      bits: list({ enum: ACS_BITS }),
+      unknown: { type: "boolean" },
+      cite: text,
+    }),
+  ),
+  outcome: object({
+    kind: text,
+    at: nullable(device),
+    requesterId: nullable(text),
+    text,
+  }),
+  remarks: list(text),
+  pasidAllowed: { type: ["boolean", "null"] },
+  because,
+});
+
+const flag: Schema = { type: "boolean" };
+const play = object({
+  schema: { const: "ioasis/play/1" },
+  plays: list(
+    object({
+      file: text,
+      scenario: text,
+      platform: text,
+      rules,
+      ok: flag,
+      steps: list(
+        object({
+          line: nullable(count),
+          action: text,
+          text,
+          outcome: text,
+          ok: flag,
+          mismatches: list(object({ field: text, expected: text, found: text })),
+          broken: list(object({ rule: count, text })),
+          trace: list({
+            type: "object",
+            properties: { kind: text, text },
+            required: ["kind", "text"],
+          }),
+        }),
+      ),
+    }),
+  ),
+  differences: list(
+    object({
+      scenario: text,
+      platform: text,
+      step: text,
+      outcomes: { type: "object", additionalProperties: text },
+    }),
+  ),
+});
+
 const all = object({ schema: { const: "ioasis/groups-all/1" }, results: list(groups) });
 
 const SCHEMAS: Readonly<Record<string, readonly [title: string, schema: Schema]>> = {
@@ -142,6 +209,8 @@ const SCHEMAS: Readonly<Record<string, readonly [title: string, schema: Schema]>
   explain: ["Why devices share a group", explain],
   pasid: ["PASID, ATS, PRI and SVA eligibility", pasid],
   p2p: ["Who reaches whom", p2p],
+  "explain-dma": ["What happens to one transaction", explainDma],
+  play: ["Scenarios as they played", play],
 };
 
 export function renderSchema(name: string): string {

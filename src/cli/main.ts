@@ -41,6 +41,10 @@ Examples:
 Examples:
   ioasis p2p                                 who reaches whom without the IOMMU
   ioasis p2p 03:00.0 04:00.0 05:00.0         a matrix of these devices`,
+  "explain-dma": `
+Examples:
+  ioasis explain-dma 03:00.0 --iova 0xfe000000     where a read of this device at that address goes
+  ioasis explain-dma a --pasid 5 --iova 0x80104000 --platform examples/platforms/t2.yaml`,
   play: `
 Examples:
   ioasis play examples/scenarios/s14-raw.yaml       one scenario, every hop and table entry
@@ -130,6 +134,13 @@ const COMMANDS: readonly CommandRow[] = [
     analysis: true,
   },
   {
+    name: "explain-dma",
+    operands: "<device>",
+    text: "what happens to one transaction, hop by hop",
+    load: async () => (await import("./commands/explain-dma.js")).run,
+    analysis: true,
+  },
+  {
     name: "play",
     operands: "<file...>",
     text: "scenarios: what software and devices of a platform do, step by step",
@@ -181,6 +192,19 @@ function addCommand(program: Command, row: CommandRow, execute: Execute): void {
       await execute(await row.load(), [...args, ...devices], { ...options, from: sources });
     });
   if (analysis) addAnalysisOptions(command);
+  if (name === "explain-dma") {
+    command
+      .option("--iova <address>", "the address it sends to, 0x… or decimal")
+      .option("--pasid <number>", "with this PASID")
+      .option("--write", "a write instead of a read")
+      .addOption(
+        new Option(
+          "--address-type <type>",
+          "untranslated | translation-request | translated",
+        ).default("untranslated"),
+      )
+      .option("--platform <file>", "a platform file as the host (as --from)");
+  }
   if (name === "play") {
     command
       .addOption(

@@ -20,6 +20,7 @@ export interface CommonOptions {
   readonly iova?: string;
   readonly write?: boolean;
   readonly addressType?: string;
+  readonly platform?: string;
 }
 
 /** `program` is the whole command tree, for what is made from it (completion). */

@@ -12,18 +12,13 @@ import {
   machineAnalysis,
   machineHost,
 } from "../driver/index.js";
-import type {
-  Iommufd,
-  IommufdSystem,
-  IsolationPort,
-  PasidPath,
-  PeerWindow,
-} from "../iommufd/index.js";
+import type { Iommufd, IommufdSystem, IsolationPort, PasidPath } from "../iommufd/index.js";
 import { type Analysis, leavesDmaAlone } from "../isolation/index.js";
 import { Machine } from "../machine/index.js";
 import type { AllocationPort } from "../memory/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
 import type { Bdf } from "../units/index.js";
+import { misroutedWindows } from "./misrouted-windows.js";
 import { ProcessMemory } from "./process-memory.js";
 import type { PlayRules } from "./scenario-shape.js";
 
@@ -141,9 +136,6 @@ function isolationOf(
       const pf = analysis().fabric.function(device)?.physfn;
       return pf?.pri !== undefined && pf.pri !== null;
     },
-    peerWindows: (device): readonly PeerWindow[] => {
-      const reaches = analysis().deviceReport(device)?.reaches ?? [];
-      return reaches.flatMap((r) => r.windows.map((span) => ({ device: r.device, span })));
-    },
+    peerWindows: (device) => misroutedWindows(analysis(), device),
   };
 }

@@ -9,6 +9,7 @@ export * from "./device-name.js";
 export * from "./devices-view.js";
 export * from "./evidence-json.js";
 export * from "./evidence-text.js";
+export * from "./explain-dma.js";
 export * from "./explain-view.js";
 export * from "./groups-view.js";
 export * from "./p2p-view.js";

@@ -59,7 +59,7 @@ export async function platformsOf(scenario: Scenario): Promise<readonly NamedPla
   const out: NamedPlatform[] = [];
   for (const named of scenario.platforms) {
     const isPath = /[/.]/u.test(named);
-    const file = isPath ? join(base, named) : join(base, "..", "platforms", `${named}.yaml`);
+    const file = isPath ? resolve(base, named) : join(base, "..", "platforms", `${named}.yaml`);
     out.push(await loadPlatform(file));
   }
   return out;
