@@ -6,6 +6,8 @@ import type { BuiltPlatform } from "../platform/index.js";
 import type { Bdf } from "../units/index.js";
 import type { Capture, CapturedFunction, CapturePart } from "./capture.js";
 
+/** Stands in every platform file; the version follows. */
+export const PLATFORM_MARKER = "ioasis/platform/";
 /** How much of a file may stand before the marker: comments, a licence. */
 export const PLATFORM_SNIFF_CHARACTERS = 65_536;
 
@@ -16,7 +18,7 @@ const OBJECT = /^(?:\s{0,99}(?:#[^\n]{0,999}\n)?){0,99}\{/;
 /** Whether text is a YAML or JSON document that says it is a platform, of whatever version. */
 export function looksLikePlatform(text: string): boolean {
   const head = text.slice(0, PLATFORM_SNIFF_CHARACTERS);
-  if (!head.includes("ioasis/platform/")) return false;
+  if (!head.includes(PLATFORM_MARKER)) return false;
   return YAML_MARKER.test(head) || (OBJECT.test(head) && JSON_MARKER.test(head));
 }
 

@@ -28,6 +28,7 @@ import {
   type LspciOptions,
   looksLikePlatform,
   mergeParts,
+  PLATFORM_MARKER,
   PLATFORM_SNIFF_CHARACTERS,
   parseSysfs,
   SysfsFiles,
@@ -166,7 +167,7 @@ class Loader {
   #file(name: string, bytes: Uint8Array, archived = false): void {
     const same = this.#read.get(bytes.length) ?? [];
     if (same.some((other) => Buffer.compare(other, bytes) === 0)) return;
-    if (looksLikePlatform(decodeText(bytes.subarray(0, PLATFORM_SNIFF_CHARACTERS)).text)) {
+    if (isPlatform(bytes)) {
       if (bytes.length > PLATFORM_FILE_LIMIT)
         throw new InputError("too large for a platform file", { file: name }, "at most 16 MiB");
       this.#platforms.push({ name, text: decodeText(bytes).text, archived });
@@ -265,6 +266,17 @@ class Loader {
     const note = { severity: "warning", text: `passed over: ${why}`, place: { file } } as const;
     this.parts.push({ kind: "other", place: { file }, notes: [note] });
   }
+}
+
+/**
+ * The marker is searched for in the bytes, so that other files need not be decoded for it; UTF-16
+ * is known by its byte order mark.
+ */
+function isPlatform(bytes: Uint8Array): boolean {
+  const length = Math.min(bytes.length, PLATFORM_SNIFF_CHARACTERS);
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, length);
+  const wide = (head[0] === 0xff && head[1] === 0xfe) || (head[0] === 0xfe && head[1] === 0xff);
+  return (wide || head.includes(PLATFORM_MARKER)) && looksLikePlatform(decodeText(head).text);
 }
 
 function readSmall(path: string): Uint8Array {

@@ -77,7 +77,8 @@ test("JSON, standard input, a directory and an archive", async () => {
     schema: "ioasis/platform/1",
     roots: [{ devices: [{ kind: "endpoint" }] }],
   });
-  for (const text of [json, json.replaceAll(",", ",\n  "), `\ufeff${json}`])
+  const utf16 = Buffer.from(`\ufeff${json}`, "utf16le");
+  for (const text of [json, json.replaceAll(",", ",\n  "), `\ufeff${json}`, utf16])
     assert.deepEqual(addresses(await loadCapture([write("p.json", text)])), ["0000:00:01.0"]);
   const wanted = addresses(await loadCapture([write("a/p.yaml", PLATFORM)]));
   assert.deepEqual(wanted, ["0000:00:01.0", "0000:01:00.0"]);

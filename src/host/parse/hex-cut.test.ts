@@ -141,7 +141,7 @@ test("decoded text with a cut dump gives all that the text gives", {
   }
 });
 
-/** A PCIe function with AER at 0x100, a serial number at 0x140 and ACS at 0x150, chain end there. */
+/** AER at 0x100, a serial number at 0x140, ACS at 0x150, and ATS at `last` unless that is 0. */
 function device(last = 0): Uint8Array {
   const bytes = new Uint8Array(4096);
   const view = new DataView(bytes.buffer);

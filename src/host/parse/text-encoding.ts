@@ -17,6 +17,10 @@ export interface DecodedText {
 
 const CHUNK = 8192;
 
+/**
+ * Text of any bytes, without its byte order mark; see the head of this file for how the encoding is
+ * found. Never throws.
+ */
 export function decodeText(bytes: Uint8Array): DecodedText {
   const [b0, b1, b2] = [bytes[0], bytes[1], bytes[2]];
   if (b0 === 0xef && b1 === 0xbb && b2 === 0xbf) {
