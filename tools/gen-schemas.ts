@@ -88,7 +88,7 @@ const deviceReport = object({
     classCode: nullable({ type: "string", pattern: "^[0-9a-f]{6}$" }),
   }),
   slot: nullable(text),
-  requesterIds: list({ type: "string", pattern: "^[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]$" }),
+  requesterIds: devices,
   aliasSet: count,
   isolationGroup: nullable(count),
   mustShare: object({ value: { type: "boolean" }, with: devices, because }),

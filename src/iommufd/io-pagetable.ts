@@ -41,7 +41,10 @@ export interface SpaceAccess {
 
 /** A space whose mappings were resolved through this one. */
 export interface ChildSpace {
-  /** The area of the parent that begins here goes away. @throws UapiError EBUSY (its policy refuses), EDEADLK. */
+  /**
+   * The area of the parent that begins here goes away. @throws UapiError EBUSY (its policy
+   * refuses), EDEADLK.
+   */
   parentUnmaps(first: bigint): void;
 }
 

@@ -4,8 +4,8 @@
  * Most memory is shown by one area and needs no such object (its row says it all). A copy or an
  * access pin makes one. Invariant: a page is pinned while its count in `holds` is above 0; each
  * area in a space with a domain, and each access pin, holds its pages once. Frames are not stored
- * while a domain maps them: they are read back from it, as only these are known to be the pinned ones.
- * Frames that an access holds are kept here.
+ * while a domain maps them: they are read back from it, as only these are known to be the pinned
+ * ones. Frames that an access holds are kept here.
  */
 import { IntervalCounts } from "./interval-counts.js";
 import type { Origin } from "./origin.js";

@@ -1,6 +1,6 @@
 /** The payloads of `ioasis devices` (`ioasis/devices/1`) and `ioasis pasid` (`ioasis/pasid/1`). */
 import type { Analysis, DeviceReport, Eligibility } from "../isolation/index.js";
-import { type Bdf, formatBdf, formatRid, hex } from "../units/index.js";
+import { type Bdf, bdfFromRid, formatBdf, hex } from "../units/index.js";
 import { describeDevice, placeOf } from "./device-name.js";
 import { type EvidenceJson, evidenceJson, type SpanJson, spanJson } from "./evidence-json.js";
 import { contractVia } from "./p2p-view.js";
@@ -112,7 +112,7 @@ function deviceJson(analysis: Analysis, report: DeviceReport): DeviceJson {
     name: fn === undefined ? "" : describeDevice(fn),
     ids: idsJson(report),
     slot: (fn === undefined ? undefined : placeOf(fn)) ?? null,
-    requesterIds: report.requesterIds.ids.map((id) => formatRid(id.rid)),
+    requesterIds: report.requesterIds.ids.map((id) => formatBdf(bdfFromRid(id.segment, id.rid))),
     aliasSet: report.aliasSet,
     isolationGroup: report.isolationGroup ?? null,
     mustShare: {

@@ -1,6 +1,6 @@
 /** The text of `ioasis devices`: a table of all, or one device in full. */
 import type { DeviceReport, Eligibility } from "../../isolation/index.js";
-import { formatBdf, formatRid, formatSpan } from "../../units/index.js";
+import { bdfFromRid, formatBdf, formatRid, formatSpan, segmentOf } from "../../units/index.js";
 import { describeDevice, placeOf, sentences } from "../../view/index.js";
 import type { AnalysisInput } from "../analysis-input.js";
 import type { Output } from "../output.js";
@@ -74,7 +74,7 @@ export function drawDevice(out: Output, input: AnalysisInput, report: DeviceRepo
   field(out, "driver", report.driver ?? (report.driver === null ? "none" : "not known"));
   field(out, `group (${input.analysis.rules})`, String(report.group ?? "none"));
   field(out, "isolation group", String(report.isolationGroup ?? "none"));
-  field(out, "requester IDs", report.requesterIds.ids.map((id) => formatRid(id.rid)).join(", "));
+  field(out, "requester IDs", requesterIdList(report));
   reasons(
     out,
     input,
@@ -149,6 +149,16 @@ function drawReserved(out: Output, input: AnalysisInput, report: DeviceReport): 
 
 function field(out: Output, title: string, text: string): void {
   out.line(labelled(`  ${title}`, REASONS_AT, text, out.paint.dim));
+}
+
+/** Requester IDs; with their segment where it is not the device's own. */
+function requesterIdList(report: DeviceReport): string {
+  const home = segmentOf(report.device);
+  return report.requesterIds.ids
+    .map((id) =>
+      id.segment === home ? formatRid(id.rid) : formatBdf(bdfFromRid(id.segment, id.rid)),
+    )
+    .join(", ");
 }
 
 /** Facts that an earlier answer about the same device has stated are not repeated. */
