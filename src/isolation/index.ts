@@ -34,6 +34,7 @@ export * from "./reserved.js";
 export * from "./rules/device-centric.js";
 export * from "./rules/index.js";
 export * from "./separation.js";
+export * from "./unchecked-claims.js";
 export * from "./unknowns.js";
 export * from "./viability.js";
 export * from "./vmd-domains.js";

@@ -1,0 +1,454 @@
+/**
+ * The hostile endpoint at work: random requests of one attacker, each compared with the oracle.
+ *
+ * What a request did is measured (bytes, interrupts, completions), never taken from what the
+ * machine reports; the report (delivery and trace) is compared with the measurement afterwards.
+ * Writes outside of what was predicted show at the next scan of all bytes; a case that fails there
+ * is run again with a scan after every request, so that the message names the one.
+ */
+import type { TraceRecord, Transaction } from "../../src/machine/index.js";
+import type { AddressType, MemoryAccess, MemoryRequest } from "../../src/pcie/index.js";
+import { makePasid, makeRid } from "../../src/units/index.js";
+import {
+  AcsBit,
+  describeHost,
+  type HostileNode,
+  makeHostileHost,
+  ridOfNode,
+} from "./hostile-host.js";
+import { nameExposures, type NamedExposures } from "./hostile-named.js";
+import {
+  Access,
+  EXPOSURES,
+  type ExposureName,
+  type HostileRequest,
+  Place,
+  Type,
+} from "./hostile-oracle.js";
+import { HostileWorld, MEMORY_FIRST, MEMORY_PAGES, PASIDS } from "./hostile-world.js";
+import { Random } from "./random.js";
+
+export interface HostileCounts {
+  transactions: number;
+  /** Requests that reached something. */
+  reached: number;
+  /** Reached, by exposure. */
+  readonly by: Record<ExposureName, number>;
+  /** Of these, how many were traced and the trace named them. */
+  readonly traced: Record<ExposureName, number>;
+  /** Configurations without any exposure. */
+  strict: number;
+}
+
+export interface CaseOptions {
+  readonly transactions: number;
+  /** Requests between two scans of all bytes. */
+  readonly scanEvery?: number;
+  readonly mutateEvery?: number;
+}
+
+const zero = (): Record<ExposureName, number> =>
+  Object.fromEntries(EXPOSURES.map((name) => [name, 0])) as Record<ExposureName, number>;
+
+export const noCounts = (): HostileCounts => ({
+  transactions: 0,
+  reached: 0,
+  by: zero(),
+  traced: zero(),
+  strict: 0,
+});
+
+/** One configuration. @throws Error that names seed, configuration and transaction. */
+export function runHostileCase(seed: number, options: CaseOptions, counts: HostileCounts): void {
+  try {
+    new HostileCase(seed, options, counts).run();
+  } catch (error) {
+    if ((options.scanEvery ?? SCAN_EVERY) > 1 && error instanceof ScanFailure) {
+      new HostileCase(seed, { ...options, scanEvery: 1 }, noCounts()).run();
+    }
+    throw error;
+  }
+}
+
+class ScanFailure extends Error {}
+
+const SCAN_EVERY = 250;
+const MUTATE_EVERY = 200;
+/** Traced requests of each exposure and case. */
+const TRACES = 2;
+const ACCESS_NAMES: readonly MemoryAccess[] = ["read", "read", "write", "atomic"];
+const TYPE_NAMES: readonly AddressType[] = ["untranslated", "translation-request", "translated"];
+
+class HostileCase {
+  readonly #seed: number;
+  readonly #options: CaseOptions;
+  readonly #counts: HostileCounts;
+  readonly #random: Random;
+  readonly #world: HostileWorld;
+  readonly #named: NamedExposures;
+  readonly #pool: Uint8Array;
+  readonly #traces = new Map<number, number>();
+  readonly #rids: readonly number[];
+  readonly #request: HostileRequest = {
+    rid: 0,
+    pasid: -1,
+    type: 0,
+    access: 1,
+    pfn: 0,
+    offset: 0,
+    length: 1,
+    word: 0,
+  };
+  #index = 0;
+
+  constructor(seed: number, options: CaseOptions, counts: HostileCounts) {
+    this.#seed = seed;
+    this.#options = options;
+    this.#counts = counts;
+    const host = makeHostileHost(seed);
+    this.#random = new Random(seed ^ 0x5eed);
+    this.#world = new HostileWorld(host, this.#random);
+    this.#named = nameExposures(this.#world.machine, this.#world.attacker);
+    this.#pool = new Uint8Array(0x1_0000);
+    for (let i = 0; i < this.#pool.length; i++) this.#pool[i] = this.#random.next();
+    const aliases = host.functions.flatMap(({ parent }) => (parent?.secondary ?? 0) * 256);
+    this.#rids = [...host.functions.map(ridOfNode), ...aliases];
+    if (host.strict) counts.strict++;
+  }
+
+  run(): void {
+    const { transactions, scanEvery = SCAN_EVERY, mutateEvery = MUTATE_EVERY } = this.#options;
+    for (this.#index = 0; this.#index < transactions; this.#index++) {
+      if (this.#index % mutateEvery === mutateEvery - 1) {
+        this.#scan();
+        this.#world.mutate();
+      }
+      this.#one();
+      if (this.#index % scanEvery === scanEvery - 1) this.#scan();
+    }
+    this.#scan();
+    this.#counts.transactions += transactions;
+  }
+
+  #scan(): void {
+    const difference = this.#world.difference();
+    if (difference !== undefined) throw new ScanFailure(this.#text(difference));
+  }
+
+  #one(): void {
+    const { machine, oracle, attacker, interrupts } = this.#world;
+    const q = this.#request;
+    this.#choose(q);
+    const data = q.access === Access.read ? undefined : this.#data(q);
+    oracle.predict(q);
+    const { place, exposure } = oracle;
+    const counted = place !== Place.nothing && place !== Place.translation;
+    const records = counted ? this.#wantsTrace(exposure) : undefined;
+    if (records !== undefined) machine.observer = { record: (record) => records.push(record) };
+    interrupts.length = 0;
+    const done = machine.transact(attacker, { tlp: tlpOf(q), data });
+    machine.observer = records === undefined ? machine.observer : undefined;
+    this.#measure(q, data, done);
+    this.#compareReport(done);
+    if (!counted) return;
+    const name = EXPOSURES[exposure] as ExposureName;
+    this.#counts.reached++;
+    this.#counts.by[name]++;
+    if (this.#world.host.strict && name !== "own") this.#fail(`${name} although all is on`);
+    this.#checkNamed(name, q);
+    if (records !== undefined) {
+      this.#checkTrace(name, records);
+      this.#counts.traced[name]++;
+    }
+  }
+
+  #choose(q: HostileRequest): void {
+    const random = this.#random;
+    const dice = random.next();
+    q.rid = this.#chooseRid(dice & 0xff);
+    q.pasid = ((dice >>> 8) & 0xf) < 11 ? -1 : this.#choosePasid();
+    const type = (dice >>> 12) & 0x1f;
+    q.type = type < 22 ? Type.untranslated : type < 25 ? Type.translationRequest : Type.translated;
+    const access = (dice >>> 17) & 0xf;
+    q.access = access < 7 ? Access.write : access < 14 ? Access.read : Access.atomic;
+    q.pfn = this.#choosePage((dice >>> 21) & 0xff, q.type);
+    q.offset = random.below(4096);
+    const most = Math.min(4096 - q.offset, (dice >>> 29) === 0 ? 4096 : 32);
+    q.length = 1 + random.below(most);
+    if (q.access === Access.atomic) {
+      q.offset &= ~7;
+      q.length = (dice >>> 30) & 1 ? 4 : 8;
+    }
+    if (q.type === Type.translationRequest) {
+      q.access = Access.read;
+      q.offset = random.below(2);
+      q.length = 8;
+    }
+    if (q.pfn >= 0xfee00 && q.pfn <= 0xfeeff && q.pasid < 0) this.#chooseInterrupt(q);
+  }
+
+  #chooseRid(dice: number): number {
+    const random = this.#random;
+    if (dice < 140) return ridOfNode(this.#world.host.attacker);
+    if (dice < 210) return random.pick(this.#rids);
+    if (dice < 230) return this.#world.host.attacker.bus * 256 + random.below(256);
+    return random.below(0x1_0000);
+  }
+
+  #choosePasid(): number {
+    const random = this.#random;
+    if (random.below(8) === 0) return random.below(0x10_0000);
+    return random.below(5) === 0 ? 0 : random.pick(PASIDS);
+  }
+
+  #choosePage(dice: number, type: number): number {
+    const random = this.#random;
+    const { host, iovas, barPages, tableFrames } = this.#world;
+    const known = type === Type.translated ? 40 : 150;
+    if (dice < known) return random.pick(iovas);
+    if (dice < 185) return random.pick(barPages);
+    if (dice < 195) return host.mmio.first + random.below(host.mmio.last - host.mmio.first + 40);
+    if (dice < 215) return MEMORY_FIRST + random.below(MEMORY_PAGES + 2);
+    if (dice < 240) return 0xfee00 + random.below(256);
+    if (dice < 246) return random.pick(tableFrames);
+    if (dice < 250) return random.below(0x1000);
+    return random.next() * 0x10_0000 + random.below(0x10_0000);
+  }
+
+  /** Mostly an index that exists, mostly well made. */
+  #chooseInterrupt(q: HostileRequest): void {
+    const random = this.#random;
+    const { interrupts } = this.#world.rows;
+    const dice = random.below(16);
+    if (dice > 0) q.access = Access.write;
+    if (dice > 1) q.length = 4;
+    q.offset &= ~3;
+    q.length = Math.min(q.length, 4096 - q.offset);
+    q.word = random.below(256);
+    if (dice < 4) {
+      q.word = random.next();
+      return;
+    }
+    const index = random.below(interrupts.length + 1);
+    const counts = dice < 8;
+    const handle = counts ? Math.max(0, index - 1) : index;
+    q.word = counts ? index - handle : q.word;
+    const address = ((handle & 0x7fff) << 5) | 0x10 | (counts ? 8 : 0) | ((handle >>> 15) << 2);
+    q.pfn = 0xfee00 + (address >>> 12);
+    q.offset = address & 0xfff;
+  }
+
+  #data(q: HostileRequest): Uint8Array {
+    const isInterrupt = q.pfn >= 0xfee00 && q.pfn <= 0xfeeff;
+    const at = this.#random.below(this.#pool.length - 4096);
+    const data = this.#pool.subarray(at, at + q.length);
+    if (!isInterrupt) return data;
+    const own = data.slice();
+    for (let i = 0; i < Math.min(4, own.length); i++) own[i] = q.word >>> (8 * i);
+    return own;
+  }
+
+  /** Bytes, interrupts and completion are as predicted. */
+  #measure(q: HostileRequest, data: Uint8Array | undefined, done: Transaction): void {
+    const { oracle, interrupts } = this.#world;
+    const { completion } = done;
+    const { place } = oracle;
+    if (place === Place.interrupt) {
+      this.#measureInterrupt();
+      return;
+    }
+    if (interrupts.length > 0) this.#fail("an interrupt reached the processors");
+    if (place === Place.translation) {
+      if (completion.kind !== "translation") this.#fail("no translation came back");
+      const { pfn, read, write } = completion.translation;
+      const isRight = pfn === oracle.frame && (!read || (oracle.perm & 1) !== 0);
+      if (!isRight || (write && (oracle.perm & 2) === 0)) this.#fail("a wrong translation");
+      return;
+    }
+    if (place === Place.nothing) {
+      if (completion.kind === "data") this.#fail("data came back");
+      if (completion.kind !== "translation") return;
+      const { read, write } = completion.translation;
+      if (read || write) this.#fail("a translation came back");
+      return;
+    }
+    this.#measureBytes(q, data, done);
+  }
+
+  #measureBytes(q: HostileRequest, data: Uint8Array | undefined, done: Transaction): void {
+    const { is, should } = this.#regions(q);
+    const { completion } = done;
+    if (q.access !== Access.write) {
+      if (completion.kind !== "data") this.#fail("no data came back");
+      else if (Buffer.compare(completion.data, should) !== 0) this.#fail("other data came back");
+    }
+    if (data === undefined) return;
+    const restore = this.#world.oracle.place === Place.table ? should.slice() : undefined;
+    if (q.access === Access.write) should.set(data);
+    else addTo(should, data);
+    if (Buffer.compare(is, should) !== 0) this.#fail("the bytes were not written");
+    if (restore === undefined) return;
+    // Tables go back to what software wrote, or no later request could be predicted.
+    should.set(restore);
+    is.set(restore);
+  }
+
+  /** The bytes reached, as they are and as they should be. */
+  #regions(q: HostileRequest): { readonly is: Uint8Array; readonly should: Uint8Array } {
+    const world = this.#world;
+    const { place, frame } = world.oracle;
+    const { offset, length } = q;
+    if (place === Place.table) {
+      return {
+        is: world.tableBytes(frame).subarray(offset, offset + length),
+        should: world.tableShadow(frame).subarray(offset, offset + length),
+      };
+    }
+    const isMemory = place === Place.memory;
+    const base = isMemory ? (frame - MEMORY_FIRST) * 4096 : world.barAt(frame);
+    const from = base + offset;
+    const actual = isMemory ? world.memory.bytes : world.bars;
+    const shadow = isMemory ? world.memoryShadow : world.barShadow;
+    return {
+      is: actual.subarray(from, from + length),
+      should: shadow.subarray(from, from + length),
+    };
+  }
+
+  #measureInterrupt(): void {
+    const { oracle, interrupts, attacker } = this.#world;
+    const [first] = interrupts;
+    if (interrupts.length !== 1 || first === undefined) this.#fail("no interrupt came");
+    else if (
+      first.from !== attacker ||
+      first.remapped !== oracle.remapped ||
+      first.interrupt?.vector !== oracle.vector ||
+      first.interrupt.destination !== oracle.destination
+    ) {
+      this.#fail(`another interrupt came: ${JSON.stringify(first)}`);
+    }
+  }
+
+  /** What the machine says it did is what was measured. */
+  #compareReport({ delivery }: Transaction): void {
+    const { oracle } = this.#world;
+    const isPeer = oracle.place === Place.bar;
+    const isDirect = oracle.arrives < 0;
+    const ok =
+      oracle.place === Place.memory || oracle.place === Place.table
+        ? delivery.kind === "memory" && Number(delivery.address >> 12n) === oracle.frame
+        : isPeer
+          ? delivery.kind === "peer" && delivery.byAgent === !isDirect
+          : oracle.place === Place.interrupt
+            ? delivery.kind === "interrupt"
+            : delivery.kind === "lost" ||
+              delivery.kind === "fault" ||
+              delivery.kind === "translation";
+    if (!ok) this.#fail(`the report says ${delivery.kind}`);
+  }
+
+  #wantsTrace(exposure: number): TraceRecord[] | undefined {
+    const seen = this.#traces.get(exposure) ?? 0;
+    if (seen >= TRACES) return undefined;
+    this.#traces.set(exposure, seen + 1);
+    return [];
+  }
+
+  /** Who reads the trace alone sees the exposure. */
+  #checkTrace(name: ExposureName, records: readonly TraceRecord[]): void {
+    const request = records.find((r) => r.kind === "request");
+    const unit = records.find((r) => r.kind === "unit");
+    const last = records.at(-1);
+    const delivery = last?.kind === "delivered" ? last.delivery : undefined;
+    const own = ridOfNode(this.#world.host.attacker);
+    const isPeer = delivery?.kind === "peer" && !delivery.byAgent && unit === undefined;
+    const shows: Record<ExposureName, () => boolean> = {
+      own: () => unit?.requester === this.#world.oracle.arrives,
+      shared: () => unit !== undefined,
+      peer: () => isPeer,
+      "peer-optional": () => isPeer,
+      "peer-translated": () => isPeer && request?.addressType === "translated",
+      "forged-bus": () => unit !== undefined && unit.requester !== own,
+      "forged-range": () => unit !== undefined && unit.requester !== own,
+      "forged-any": () => unit !== undefined && unit.requester !== own,
+      translated: () => request?.addressType === "translated" && unit !== undefined,
+      "interrupt-any": () => delivery?.kind === "interrupt" && !delivery.remapped,
+      "interrupt-forged": () => delivery?.kind === "interrupt" && unit?.requester !== own,
+    };
+    if (!records.some((r) => r.kind === "hop")) this.#fail("the trace shows no hops");
+    if (!shows[name]()) this.#fail(`the trace does not show ${name}`);
+  }
+
+  /** It had been named before the first request. */
+  #checkNamed(name: ExposureName, q: HostileRequest): void {
+    const { oracle } = this.#world;
+    const said = this.#named;
+    const named: Record<ExposureName, () => boolean> = {
+      own: () => true,
+      shared: () => said.shared,
+      peer: () => said.peers.has(q.pfn),
+      "peer-optional": () => said.optionalPeers.has(q.pfn),
+      "peer-translated": () => said.translatedPeers.has(q.pfn),
+      "forged-bus": () => said.requesters(oracle.arrives),
+      "forged-range": () => said.requesters(oracle.arrives),
+      "forged-any": () => said.requesters(oracle.arrives),
+      translated: () => said.translated,
+      "interrupt-any": () => said.interrupts,
+      "interrupt-forged": () => said.requesters(oracle.arrives),
+    };
+    if (!named[name]()) this.#fail(`${name} had not been named`);
+  }
+
+  #fail(what: string): never {
+    throw new Error(this.#text(what));
+  }
+
+  #text(what: string): string {
+    const { host, oracle } = this.#world;
+    const place = Object.entries(Place).find(([, value]) => value === oracle.place)?.[0];
+    const { transactions } = this.#options;
+    return [
+      `${what}: seed ${this.#seed}, transaction ${this.#index} of ${transactions}`,
+      JSON.stringify(this.#request),
+      `predicted: ${place} frame ${oracle.frame.toString(16)}h by ${EXPOSURES[oracle.exposure]}`,
+      describeHost(host),
+    ].join("\n");
+  }
+}
+
+/** Fetch-and-add on little-endian bytes. */
+function addTo(bytes: Uint8Array, more: Uint8Array): void {
+  let value = 0n;
+  let addend = 0n;
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    value = (value << 8n) | BigInt(bytes[i] as number);
+    addend = (addend << 8n) | BigInt(more[i] as number);
+  }
+  const sum = value + addend;
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number((sum >> BigInt(8 * i)) & 0xffn);
+}
+
+function tlpOf(q: HostileRequest): MemoryRequest {
+  return {
+    requester: makeRid(q.rid),
+    access: ACCESS_NAMES[q.access] as MemoryAccess,
+    addressType: TYPE_NAMES[q.type] as AddressType,
+    pfn: q.pfn,
+    offset: q.offset,
+    length: q.length,
+    relaxedOrdering: (q.word & 1) !== 0,
+    noSnoop: (q.word & 2) !== 0,
+    idOrdering: false,
+    prefix:
+      q.pasid < 0
+        ? undefined
+        : {
+            pasid: makePasid(q.pasid),
+            privileged: (q.word & 4) !== 0,
+            execute: q.access === Access.read && (q.word & 8) !== 0,
+          },
+  };
+}
+
+/** For messages and tests. */
+export const isValidated = (node: HostileNode): boolean => ((node.acs ?? 0) & AcsBit.SV) !== 0;

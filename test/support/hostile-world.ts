@@ -1,0 +1,337 @@
+/**
+ * A hostile host that runs, under observation: every byte that a device could reach is kept twice,
+ * as it is and as the oracle says it must be. Memory is observed in its backing buffer, BARs by
+ * probes in place of the functions' own, tables in their frames, interrupts at the processors.
+ */
+import { HostDriver, machineHost, type PagingDomain } from "../../src/driver/index.js";
+import { type DeliveredInterrupt, hardwareRouting, Machine } from "../../src/machine/index.js";
+import { BufferBacking } from "../../src/memory/index.js";
+import { buildPlatform, readPlatform } from "../../src/platform/index.js";
+import { type Bdf, makePasid } from "../../src/units/index.js";
+import { type HostileHost, type HostileNode, platformOf, ridOfNode } from "./hostile-host.js";
+import {
+  type HostileMap,
+  HostileOracle,
+  HostileRows,
+  pathOf,
+  READ,
+  rowKey,
+  WRITE,
+} from "./hostile-oracle.js";
+import type { Random } from "./random.js";
+
+const PAGE = 4096;
+export const MEMORY_PAGES = 64;
+export const MEMORY_FIRST = 0x40_0000;
+export const PASIDS = [1, 5, 7] as const;
+const FLAGS = { nestParent: false, dirtyTracking: false, pasid: false, userAllocated: false };
+
+/** What one (function, PASID) or alias set has. */
+interface Slot {
+  readonly members: readonly HostileNode[];
+  /** -1: requests without one. */
+  readonly pasid: number;
+  readonly domain: PagingDomain;
+  readonly map: Map<number, HostileMap>;
+  /** Rows that lead to it. */
+  readonly keys: readonly number[];
+  attached: boolean;
+}
+
+export class HostileWorld {
+  readonly host: HostileHost;
+  readonly machine: Machine;
+  readonly driver: HostDriver;
+  readonly rows = new HostileRows();
+  readonly oracle: HostileOracle;
+  readonly attacker: Bdf;
+  readonly memory = new BufferBacking("user memory", MEMORY_PAGES * PAGE);
+  readonly memoryShadow: Uint8Array;
+  /** All BARs, by page of the MMIO range: byte `barAt(page)`. */
+  readonly bars: Uint8Array;
+  readonly barShadow: Uint8Array;
+  readonly interrupts: DeliveredInterrupt[] = [];
+  /** IOVAs that some map has or had. */
+  readonly iovas: number[] = [];
+  /** Pages behind BARs, frames of tables. */
+  readonly barPages: number[] = [];
+  tableFrames: number[] = [];
+  #tables = new Uint8Array(0);
+  readonly #barAt = new Map<number, number>();
+  readonly #tableSet = new Set<number>();
+  readonly #slots: Slot[] = [];
+  readonly #random: Random;
+
+  constructor(host: HostileHost, random: Random) {
+    this.host = host;
+    this.#random = random;
+    const built = buildPlatform(readPlatform(platformOf(host)));
+    this.machine = new Machine(built, {
+      routeOptions: (fabric, facts) => ({
+        ...hardwareRouting(fabric, facts),
+        functionPeers: host.functionPeers,
+        rootComplexPeers: host.rootPeers ? "same-root-bus" : "none",
+      }),
+    });
+    this.machine.onInterrupt = (interrupt) => this.interrupts.push(interrupt);
+    this.driver = new HostDriver(machineHost(this.machine));
+    this.attacker = this.bdf(host.attacker);
+    this.machine.memory.addUserMemory(this.memory, { first: MEMORY_FIRST });
+    fill(this.memory.bytes, random);
+    this.memoryShadow = this.memory.bytes.slice();
+    this.bars = this.#probes();
+    this.barShadow = this.bars.slice();
+    this.#collectIovas();
+    this.#attachAll();
+    this.#addInterrupts();
+    for (const node of host.functions) this.#setAts(node, node.ats);
+    this.snapshot();
+    this.oracle = new HostileOracle(
+      host,
+      this.rows,
+      (pfn) => pfn >= MEMORY_FIRST && pfn < MEMORY_FIRST + MEMORY_PAGES,
+      (pfn) => this.#tableSet.has(pfn),
+    );
+  }
+
+  bdf(node: HostileNode): Bdf {
+    const found = this.machine.names.get(node.name);
+    if (found === undefined) throw new Error(`${node.name} is not there`);
+    return found;
+  }
+
+  barAt(page: number): number {
+    return this.#barAt.get(page) ?? -1;
+  }
+
+  /** The bytes of a frame of tables; a view, valid until tables are allocated. */
+  tableBytes(pfn: number): Uint8Array {
+    const { memory } = this.machine;
+    const word = memory.frameWord(pfn);
+    return new Uint8Array(memory.words.buffer, memory.words.byteOffset + word * 4, PAGE);
+  }
+
+  /** The same when they were last right. */
+  tableShadow(pfn: number): Uint8Array {
+    const at = this.machine.memory.frameWord(pfn) * 4;
+    return this.#tables.subarray(at, at + PAGE);
+  }
+
+  /** Software has changed tables: they are right as they are now. */
+  snapshot(): void {
+    const { words } = this.machine.memory;
+    this.#tables = new Uint8Array(words.buffer, words.byteOffset, words.byteLength).slice();
+    this.tableFrames = [...this.machine.memory.tables()].map(({ pfn }) => pfn).sort((a, b) => a - b);
+    this.#tableSet.clear();
+    for (const pfn of this.tableFrames) this.#tableSet.add(pfn);
+  }
+
+  /** Every byte is what the oracle says: undefined, or the first that is not. */
+  difference(): string | undefined {
+    const { words } = this.machine.memory;
+    const tables = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    return (
+      differ("memory", this.memory.bytes, this.memoryShadow) ??
+      differ("BARs", this.bars, this.barShadow) ??
+      differ("tables", tables, this.#tables)
+    );
+  }
+
+  /** Software changes one thing: a map, an attachment, or whether a device may use ATS. */
+  mutate(): void {
+    const random = this.#random;
+    const slot = random.pick(this.#slots);
+    switch (random.below(5)) {
+      case 0:
+      case 1:
+        this.#unmapOne(slot);
+        break;
+      case 2:
+      case 3:
+        this.#mapOne(slot);
+        break;
+      default:
+        if (random.below(2) === 0) this.#toggleAttachment(slot);
+        else {
+          const node = random.pick(this.host.functions);
+          if (node.ats) this.#setAts(node, !this.rows.ats.has(ridOfNode(node)));
+        }
+    }
+    this.driver.poll();
+    this.snapshot();
+  }
+
+  #probes(): Uint8Array {
+    let bytes = 0;
+    for (const { bar } of this.host.functions) {
+      for (let page = bar?.first ?? 1; page <= (bar?.last ?? 0); page++) {
+        this.#barAt.set(page, bytes);
+        this.barPages.push(page);
+        bytes += PAGE;
+      }
+    }
+    const all = new Uint8Array(bytes);
+    fill(all, this.#random);
+    for (const node of this.host.functions) {
+      const endpoint = this.machine.endpoint(this.bdf(node));
+      const at = this.barAt(node.bar?.first ?? 0);
+      if (endpoint === undefined || at < 0) throw new Error(`${node.name} has no BAR`);
+      endpoint.readBar = (_bar, offset, length) => all.slice(at + offset, at + offset + length);
+      endpoint.writeBar = (_bar, offset, data) => all.set(data, at + offset);
+    }
+    return all;
+  }
+
+  #collectIovas(): void {
+    const random = this.#random;
+    const { mmio } = this.host;
+    for (let i = 0; i < 12; i++) this.iovas.push(0x10 + i);
+    for (let i = 0; i < 8; i++) this.iovas.push(random.pick(this.barPages));
+    for (let i = 0; i < 4; i++) {
+      this.iovas.push(mmio.first + random.below(mmio.last - mmio.first + 1));
+    }
+    this.iovas.push(0x1_2345_6789 + random.below(4), MEMORY_FIRST + random.below(MEMORY_PAGES));
+  }
+
+  #attachAll(): void {
+    const { host } = this;
+    const single = host.unit === "single-table";
+    const conventional = host.functions.filter((node) => node.kind === "conventional");
+    const rest = host.functions.filter((node) => node.kind !== "conventional");
+    if (single) this.#addSlot(host.functions, -1, [rowKey(0, -1)]);
+    else {
+      if (conventional.length > 0) {
+        // Everything behind a bridge sends as device 0, function 0 of its bus (PCI Express to
+        // PCI/PCI-X Bridge 1.0 § 2.3).
+        const bridge = (conventional[0] as HostileNode).parent?.secondary ?? 0;
+        const rids = [...conventional.map(ridOfNode), bridge * 256];
+        this.#addSlot(conventional, -1, rids.map((rid) => rowKey(rid, -1)));
+      }
+      for (const node of rest) {
+        const rid = ridOfNode(node);
+        this.#addSlot([node], -1, [rowKey(rid, -1)]);
+        if (!this.#mayUsePasids(node)) continue;
+        this.rows.prefixes.add(rid);
+        for (const pasid of PASIDS) {
+          if (this.#random.below(3) > 0) this.#addSlot([node], pasid, [rowKey(rid, pasid)]);
+        }
+      }
+    }
+  }
+
+  #mayUsePasids(node: HostileNode): boolean {
+    return (
+      this.host.unit === "scalable" &&
+      node.pasidWidth > 0 &&
+      pathOf(node).every((at) => at.takesPrefix)
+    );
+  }
+
+  #addSlot(members: readonly HostileNode[], pasid: number, keys: readonly number[]): void {
+    const [first] = members;
+    if (first === undefined) return;
+    const flags = { ...FLAGS, pasid: pasid >= 0 };
+    const domain = this.driver.allocPaging(this.bdf(first), this.host.unit === "single-table" ? FLAGS : flags, undefined);
+    const slot: Slot = { members, pasid, domain, map: new Map(), keys, attached: false };
+    this.#slots.push(slot);
+    this.#attach(slot);
+    const count = 4 + this.#random.below(5);
+    for (let i = 0; i < count; i++) this.#mapOne(slot);
+  }
+
+  #attach(slot: Slot): void {
+    const pasid = slot.pasid < 0 ? undefined : makePasid(slot.pasid);
+    for (const node of slot.members) this.driver.attach(this.bdf(node), pasid, slot.domain);
+    for (const key of slot.keys) this.rows.maps.set(key, slot.map);
+    slot.attached = true;
+  }
+
+  #toggleAttachment(slot: Slot): void {
+    if (!slot.attached) {
+      this.#attach(slot);
+      return;
+    }
+    for (const node of slot.members) {
+      const device = this.bdf(node);
+      if (slot.pasid >= 0) this.driver.detachPasid(device, makePasid(slot.pasid));
+      else this.driver.attach(device, undefined, this.driver.blocked(device));
+    }
+    for (const key of slot.keys) this.rows.maps.delete(key);
+    slot.attached = false;
+  }
+
+  #mapOne(slot: Slot): void {
+    const random = this.#random;
+    const iova = random.pick(this.iovas);
+    if (slot.map.has(iova)) return;
+    const toBar = random.below(8) === 0;
+    const pa = toBar ? random.pick(this.barPages) : MEMORY_FIRST + this.#freePage();
+    const perm = random.pick([READ, WRITE, READ | WRITE, READ | WRITE]);
+    slot.domain.map(iova, pa, 1, perm);
+    slot.domain.sync();
+    slot.map.set(iova, { pa, perm });
+  }
+
+  /** A page that no other slot maps, while there is one. */
+  #freePage(): number {
+    const used = new Set(this.#slots.flatMap(({ map }) => [...map.values()].map(({ pa }) => pa)));
+    const start = this.#random.below(MEMORY_PAGES);
+    for (let i = 0; i < MEMORY_PAGES; i++) {
+      const page = (start + i) % MEMORY_PAGES;
+      if (!used.has(MEMORY_FIRST + page)) return page;
+    }
+    return start;
+  }
+
+  #unmapOne(slot: Slot): void {
+    const iovas = [...slot.map.keys()];
+    if (iovas.length === 0) return;
+    const iova = this.#random.pick(iovas);
+    slot.domain.unmap(iova, 1);
+    slot.domain.sync();
+    slot.map.delete(iova);
+  }
+
+  #setAts(node: HostileNode, on: boolean): void {
+    const { ats } = this.driver.configure(this.bdf(node), { ats: on, pageRequests: false });
+    if (ats !== (on && this.host.unit !== "single-table")) {
+      throw new Error(`${node.name}: ATS is ${ats} where ${on} was asked for`);
+    }
+    if (ats) this.rows.ats.add(ridOfNode(node));
+    else this.rows.ats.delete(ridOfNode(node));
+  }
+
+  #addInterrupts(): void {
+    const [unit] = this.driver.vtd.units;
+    if (unit?.interrupts === undefined) {
+      if (this.host.remapping && this.host.unit !== "single-table") {
+        throw new Error("interrupts are not remapped");
+      }
+      return;
+    }
+    for (const node of this.host.functions) {
+      const requester = node.kind === "conventional" ? undefined : ridOfNode(node);
+      const bus = node.parent?.secondary ?? 0;
+      const buses = requester === undefined ? { first: bus, last: bus } : undefined;
+      const source =
+        requester === undefined
+          ? ({ kind: "buses", first: bus, last: bus } as const)
+          : ({ kind: "requester", rid: requester } as const);
+      const vector = 0x20 + this.#random.below(0x80);
+      const destination = this.#random.below(256);
+      const { index } = unit.interrupts.allocate(source, { vector, destination });
+      this.rows.interrupts[index] = { index, vector, destination, requester, buses };
+    }
+  }
+}
+
+function fill(bytes: Uint8Array, random: Random): void {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
+  for (let i = 0; i < words.length; i++) words[i] = random.next();
+}
+
+function differ(what: string, is: Uint8Array, should: Uint8Array): string | undefined {
+  if (Buffer.compare(is, should) === 0) return undefined;
+  const at = is.findIndex((byte, i) => byte !== should[i]);
+  return `${what}: byte ${at.toString(16)}h is ${is[at]}, should be ${should[at]}`;
+}
