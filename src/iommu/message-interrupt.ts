@@ -1,6 +1,12 @@
 /** An MSI that names its vector and destination itself: VT-d 5.0 § 5.1.2.1, PCIe 6 § 6.1.4. */
 import { getField, MSI_COMPATIBILITY_ADDRESS, MSI_COMPATIBILITY_DATA } from "../formats/index.js";
-import type { InterruptAnswer, InterruptRequest } from "./translation.js";
+import {
+  DmaAccess,
+  DmaAddressType,
+  type DmaRequest,
+  type InterruptAnswer,
+  type InterruptRequest,
+} from "./translation.js";
 
 /** Delivered as it says, by whomever it comes from. */
 export function messageInterrupt(request: InterruptRequest): InterruptAnswer {
@@ -20,4 +26,18 @@ export function messageInterrupt(request: InterruptRequest): InterruptAnswer {
       index: undefined,
     },
   };
+}
+
+/**
+ * A request to the interrupt range is an interrupt only as an untranslated write, without PASID, of
+ * one aligned doubleword (VT-d 5.0 § 3.14).
+ */
+export function isInterruptWrite(request: DmaRequest): boolean {
+  return (
+    request.access === DmaAccess.write &&
+    request.addressType === DmaAddressType.untranslated &&
+    !request.hasPasid &&
+    request.length === 4 &&
+    (request.lo & 3) === 0
+  );
 }

@@ -15,8 +15,7 @@
  *
  * Cost: the depth of the function, and linear in the functions whose requester IDs it may use.
  */
-import { Acs, NONE, type PciFunction, Place, Role, RouteModel } from "../pcie/index.js";
-import { Flag } from "../pcie/index.js";
+import { Acs, Flag, NONE, type PciFunction, Place, Role, RouteModel } from "../pcie/index.js";
 import type { Bdf, Rid } from "../units/index.js";
 import { makeRid } from "../units/index.js";
 import { effectiveAcs } from "./analysis.js";
@@ -140,7 +139,7 @@ function endpointsOn(m: RouteModel, fn: PciFunction, first: number, last: number
   );
 }
 
-/** Peers of translated requests that are no peers of others: behind ports that pass them directly. */
+/** Peers that translated requests alone reach or reach too: ports pass these directly. */
 function directPeers(m: RouteModel, fn: PciFunction): Reach[] {
   if (!m.acs.some((word) => (word & Acs.DT) !== 0)) return [];
   const graph = buildP2pGraph(m.fabric, {

@@ -5,3 +5,4 @@ export * from "./machine-unit.js";
 export * from "./make-unit.js";
 export * from "./slot-map.js";
 export type * from "./trace.js";
+export type { DeliveredInterrupt, Transaction } from "./transaction-path.js";

@@ -221,7 +221,8 @@ export class TransactionPath {
 
   /** A host without interrupt remapping takes any message for what it says. */
   #interrupt(fn: PciFunction, { tlp, data }: DeviceRequest): Transaction {
-    if (tlp.access !== "write") return this.#lost(tlp, "unsupported-request", undefined);
+    const isMessage = tlp.access === "write" && tlp.length === 4 && tlp.offset % 4 === 0;
+    if (!isMessage) return this.#lost(tlp, "unsupported-request", undefined);
     const word = wordOf(data);
     const rest = { remapped: false, interrupt: undefined, data: word } as const;
     this.#host.interrupt({ from: fn.bdf, ...rest });

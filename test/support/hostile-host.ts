@@ -81,8 +81,7 @@ export const SHAPES = [
   "multi-function",
 ] as const;
 
-export const ridOfNode = (node: HostileNode): number =>
-  node.bus * 256 + node.device * 8 + node.fn;
+export const ridOfNode = (node: HostileNode): number => node.bus * 256 + node.device * 8 + node.fn;
 
 /** The host of a seed: the same for the same number. */
 export function makeHostileHost(seed: number): HostileHost {
@@ -115,12 +114,21 @@ class HostMaker {
       : random.pick(SHAPES);
     const roots = this.#shape(shape);
     const mmio = layOut(roots);
-    const functions = endpointsOf(roots).sort((x, y) => Number(y.name === "a") - Number(x.name === "a"));
+    const functions = endpointsOf(roots).sort(
+      (x, y) => Number(y.name === "a") - Number(x.name === "a"),
+    );
     const [attacker] = functions;
     if (attacker === undefined) throw new Error("no attacker");
     const unit = this.#strict
       ? random.pick(["scalable", "legacy"] as const)
-      : random.pick(["scalable", "scalable", "scalable", "legacy", "legacy", "single-table"] as const);
+      : random.pick([
+          "scalable",
+          "scalable",
+          "scalable",
+          "legacy",
+          "legacy",
+          "single-table",
+        ] as const);
     return {
       seed: this.#seed,
       shape,
@@ -165,10 +173,7 @@ class HostMaker {
       case "switch-bridge":
         return [root(1, up(down(0, bridge()), down(1, v("v2")))), root(2, v("v3"))];
       default:
-        return [
-          root(1, up(down(0, v("v1", 0), a(1)), down(1, v("v2")))),
-          root(2, v("v3")),
-        ];
+        return [root(1, up(down(0, v("v1", 0), a(1)), down(1, v("v2")))), root(2, v("v3"))];
     }
   }
 
@@ -302,7 +307,9 @@ function deviceOfNode(node: HostileNode): object {
           },
         }),
     ...(node.ats ? { ats: { enabled: false } } : {}),
-    ...(node.pasidWidth > 0 ? { pasid: { width: node.pasidWidth, execute: true, privileged: true } } : {}),
+    ...(node.pasidWidth > 0
+      ? { pasid: { width: node.pasidWidth, execute: true, privileged: true } }
+      : {}),
     ...(node.name === "a" ? { engine: "dma" } : {}),
     ...(bar === undefined
       ? {}
@@ -341,6 +348,13 @@ export function describeHost(host: HostileHost): string {
     return [facts.join(" "), ...node.below.map((child) => line(child, depth + 1))].join("\n");
   };
   const { unit, remapping, functionPeers, rootPeers, shape } = host;
-  const head = JSON.stringify({ seed: host.seed, shape, unit, remapping, functionPeers, rootPeers });
+  const head = JSON.stringify({
+    seed: host.seed,
+    shape,
+    unit,
+    remapping,
+    functionPeers,
+    rootPeers,
+  });
   return [head, ...host.roots.map((node) => line(node, 1))].join("\n");
 }

@@ -8,7 +8,13 @@
  * *gate* at a level refuses a request that enters there; it counts for requests that turn at that
  * level or later.
  */
-import { AcsBit, type HostileHost, type HostileNode, type Pages, ridOfNode } from "./hostile-host.js";
+import {
+  AcsBit,
+  type HostileHost,
+  type HostileNode,
+  type Pages,
+  ridOfNode,
+} from "./hostile-host.js";
 
 /** Ways in which a request reaches something. All but `own` are exposures. */
 export const EXPOSURES = [

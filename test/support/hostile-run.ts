@@ -16,7 +16,7 @@ import {
   makeHostileHost,
   ridOfNode,
 } from "./hostile-host.js";
-import { nameExposures, type NamedExposures } from "./hostile-named.js";
+import { type NamedExposures, nameExposures } from "./hostile-named.js";
 import {
   Access,
   EXPOSURES,
@@ -173,7 +173,7 @@ class HostileCase {
     q.access = access < 7 ? Access.write : access < 14 ? Access.read : Access.atomic;
     q.pfn = this.#choosePage((dice >>> 21) & 0xff, q.type);
     q.offset = random.below(4096);
-    const most = Math.min(4096 - q.offset, (dice >>> 29) === 0 ? 4096 : 32);
+    const most = Math.min(4096 - q.offset, dice >>> 29 === 0 ? 4096 : 32);
     q.length = 1 + random.below(most);
     if (q.access === Access.atomic) {
       q.offset &= ~7;
@@ -184,7 +184,19 @@ class HostileCase {
       q.offset = random.below(2);
       q.length = 8;
     }
+    if (random.below(3) === 0) this.#aim(q);
     if (q.pfn >= 0xfee00 && q.pfn <= 0xfeeff && q.pasid < 0) this.#chooseInterrupt(q);
+  }
+
+  /** At something that is mapped: for the requester named, or for another. */
+  #aim(q: HostileRequest): void {
+    const random = this.#random;
+    const target = this.#world.target(random);
+    if (target === undefined || q.type === Type.translated) return;
+    const dice = random.below(8);
+    if (dice > 0) q.pfn = target.iova;
+    if (dice > 1) q.pasid = target.pasid;
+    if (dice > 2) q.rid = target.rid;
   }
 
   #chooseRid(dice: number): number {

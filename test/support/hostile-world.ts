@@ -121,7 +121,9 @@ export class HostileWorld {
   snapshot(): void {
     const { words } = this.machine.memory;
     this.#tables = new Uint8Array(words.buffer, words.byteOffset, words.byteLength).slice();
-    this.tableFrames = [...this.machine.memory.tables()].map(({ pfn }) => pfn).sort((a, b) => a - b);
+    this.tableFrames = [...this.machine.memory.tables()]
+      .map(({ pfn }) => pfn)
+      .sort((a, b) => a - b);
     this.#tableSet.clear();
     for (const pfn of this.tableFrames) this.#tableSet.add(pfn);
   }
@@ -135,6 +137,16 @@ export class HostileWorld {
       differ("BARs", this.bars, this.barShadow) ??
       differ("tables", tables, this.#tables)
     );
+  }
+
+  /** A page that is mapped for some requester; undefined when the one tried has none. */
+  target(random: Random): { rid: number; pasid: number; iova: number } | undefined {
+    const slot = random.pick(this.#slots);
+    const iovas = [...slot.map.keys()];
+    if (iovas.length === 0) return undefined;
+    const key = random.pick(slot.keys);
+    const rid = Math.floor(key / 0x20_0000);
+    return { rid, pasid: slot.pasid, iova: random.pick(iovas) };
   }
 
   /** Software changes one thing: a map, an attachment, or whether a device may use ATS. */
@@ -205,7 +217,11 @@ export class HostileWorld {
         // PCI/PCI-X Bridge 1.0 § 2.3).
         const bridge = (conventional[0] as HostileNode).parent?.secondary ?? 0;
         const rids = [...conventional.map(ridOfNode), bridge * 256];
-        this.#addSlot(conventional, -1, rids.map((rid) => rowKey(rid, -1)));
+        this.#addSlot(
+          conventional,
+          -1,
+          rids.map((rid) => rowKey(rid, -1)),
+        );
       }
       for (const node of rest) {
         const rid = ridOfNode(node);
@@ -231,7 +247,11 @@ export class HostileWorld {
     const [first] = members;
     if (first === undefined) return;
     const flags = { ...FLAGS, pasid: pasid >= 0 };
-    const domain = this.driver.allocPaging(this.bdf(first), this.host.unit === "single-table" ? FLAGS : flags, undefined);
+    const domain = this.driver.allocPaging(
+      this.bdf(first),
+      this.host.unit === "single-table" ? FLAGS : flags,
+      undefined,
+    );
     const slot: Slot = { members, pasid, domain, map: new Map(), keys, attached: false };
     this.#slots.push(slot);
     this.#attach(slot);

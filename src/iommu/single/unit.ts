@@ -11,7 +11,7 @@ import type { Iommu, IommuCaches } from "../iommu.js";
 import type { WalkObserver } from "../iommu-ports.js";
 import { IOTLB_LIMIT, Iotlb } from "../iotlb.js";
 import { cachedTranslations } from "../iotlb-view.js";
-import { messageInterrupt } from "../message-interrupt.js";
+import { isInterruptWrite, messageInterrupt } from "../message-interrupt.js";
 import { allowedNeeds, Denial, denialOf, Need, NO_STAGE1, NO_STAGE2, Rights } from "../rights.js";
 import { highBitsFrom } from "../table-entry.js";
 import {
@@ -181,7 +181,7 @@ export class SingleTableUnit implements Iommu {
     if (request.hasPasid) return SingleTableFault.prefix;
     if (request.addressType !== DmaAddressType.untranslated) return SingleTableFault.addressType;
     if (request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX) {
-      if (request.access !== Need.write) return SingleTableFault.interruptAddress;
+      if (!isInterruptWrite(request)) return SingleTableFault.interruptAddress;
       answer.status = DmaStatus.interrupt;
       return 0;
     }

@@ -11,6 +11,7 @@
 import { VtdFault, VtdPasidTranslation, VtdRootTableMode } from "../../formats/index.js";
 import type { EntryCache } from "../entry-cache.js";
 import type { Iotlb } from "../iotlb.js";
+import { isInterruptWrite } from "../message-interrupt.js";
 import { allowedNeeds, Denial, denialOf, Need, Rights } from "../rights.js";
 import { highBitsFrom } from "../table-entry.js";
 import {
@@ -440,17 +441,17 @@ export class Translator {
       this.#refuse(request, answer, VtdFault.translationTypeBlocks);
       return;
     }
-    if (request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && request.access === WRITE) {
+    const inRange = request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX;
+    if (inRange && isInterruptWrite(request)) {
       answer.status = DmaStatus.interrupt;
       return;
     }
     identity(request, answer);
   }
 
-  /** Step 1: § 3.14. Writes without PASID are interrupts, all else is refused. */
+  /** Step 1: § 3.14. Writes of a doubleword are interrupts, all else is refused. */
   #interruptRange(request: DmaRequest, answer: DmaAnswer): void {
-    const isUntranslated = request.addressType === UNTRANSLATED;
-    if (request.access === WRITE && isUntranslated) {
+    if (isInterruptWrite(request)) {
       answer.status = DmaStatus.interrupt;
       answer.source = DmaSource.bypass;
       return;

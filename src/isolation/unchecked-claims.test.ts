@@ -1,0 +1,89 @@
+/** Claims of hostile functions on small hosts, by the rules of PCIe 6 § 6.12. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { buildFabric } from "../pcie/index.js";
+import { buildPlatform, readPlatform } from "../platform/index.js";
+import { formatBdf } from "../units/index.js";
+import { analyse, uncheckedClaims } from "./index.js";
+
+const BITS = ["SV", "TB", "RR", "CR", "UF", "EC", "DT"];
+const acs = (...enabled: string[]) => ({ capability: BITS, enabled });
+
+/** A switch with `a` (bus 3) and `b` (bus 4) below it, `c` (bus 5) behind a port of its own. */
+function claims(root: unknown, down: unknown, iommu: object = {}) {
+  const port = (name: string) => ({
+    kind: "switch-downstream",
+    acs: down,
+    below: [{ kind: "endpoint", name, ats: true, bars: [{ size: "16K" }] }],
+  });
+  const below = [{ kind: "switch-upstream", below: [port("a"), port("b")] }];
+  const devices = [
+    { kind: "root-port", acs: root, below },
+    { kind: "root-port", acs: root, below: [{ kind: "endpoint", name: "c" }] },
+  ];
+  return claimsOf([{ bus: 0, devices }], iommu);
+}
+
+function claimsOf(roots: unknown, iommu: object = {}) {
+  const platform = { schema: "ioasis/platform/1", roots, iommu: { kind: "intel", ...iommu } };
+  const built = buildPlatform(readPlatform(platform));
+  const analysis = analyse(buildFabric({ functions: built.functions }), built.facts);
+  const a = built.names.get("a");
+  assert.ok(a !== undefined);
+  const found = uncheckedClaims(analysis, a);
+  assert.ok(found !== undefined);
+  return { ...found, others: found.impersonates.map(formatBdf) };
+}
+
+test("without source validation a function may name any requester", () => {
+  const { requesters, others } = claims("none", "none");
+  assert.deepEqual(requesters, { kind: "buses", first: 0, last: 255, validatedBy: [] });
+  assert.deepEqual(others, ["0000:04:00.0", "0000:05:00.0"]);
+});
+
+test("a validating root port leaves the buses below it, a downstream port its own bus", () => {
+  const root = claims(acs("SV"), "none");
+  assert.ok(root.requesters.kind === "buses");
+  assert.deepEqual([root.requesters.first, root.requesters.last], [1, 4]);
+  assert.deepEqual(root.others, ["0000:04:00.0"]);
+  const down = claims(acs("SV"), acs("SV"));
+  assert.ok(down.requesters.kind === "buses");
+  assert.deepEqual([down.requesters.first, down.requesters.last], [3, 3]);
+  assert.equal(down.requesters.validatedBy.length, 2);
+  assert.deepEqual(down.others, []);
+});
+
+test("a bridge from conventional PCI replaces the requester and drops the address type", () => {
+  const below = [{ kind: "conventional", name: "a" }];
+  const bridge = { kind: "pcie-to-pci-bridge", below };
+  const found = claimsOf([{ bus: 0, devices: [{ kind: "root-port", below: [bridge] }] }]);
+  assert.ok(found.requesters.kind === "replaced");
+  assert.equal(found.requesters.rid, 0x0200);
+  assert.equal(found.translated.arrive, false);
+  assert.deepEqual(found.others, []);
+});
+
+test("translated requests open memory while ATS is on for it or for whom it may name", () => {
+  const open = claims(acs("SV"), "none").translated;
+  assert.deepEqual(open.openWhileAtsOn.map(formatBdf), ["0000:03:00.0", "0000:04:00.0"]);
+  const blocked = claims(acs("TB"), "none").translated;
+  assert.equal(blocked.arrive, false);
+  assert.deepEqual(blocked.openWhileAtsOn, []);
+  assert.equal(blocked.stoppedBy === undefined ? "" : formatBdf(blocked.stoppedBy), "0000:00:01.0");
+});
+
+test("direct translated P2P leads past redirect", () => {
+  const closed = claims("none", acs("RR", "UF")).translated;
+  assert.deepEqual(closed.peers, []);
+  const direct = claims("none", acs("RR", "UF", "DT")).translated;
+  assert.deepEqual(
+    direct.peers.map((peer) => formatBdf(peer.device)),
+    ["0000:04:00.0"],
+  );
+});
+
+test("without remapping any interrupt may be sent", () => {
+  assert.equal(claims("none", "none").anyInterrupt, false);
+  assert.equal(claims("none", "none", { interruptRemapping: false }).anyInterrupt, true);
+  assert.equal(claims("none", "none", { requesterMatching: false }).anyInterrupt, true);
+});
