@@ -29,7 +29,7 @@ typedef struct {
 /* A process line: what `PASID table entry` and `context entry` are decoded into. */
 typedef struct { uint32_t key0, key1, w[14]; } line_t;
 enum { P_FLAGS, P_DOMAIN, P_S1_LO, P_S1_HI, P_S2_LO, P_S2_HI, P_RULES, P_S2_HIGH };
-enum { C_FLAGS, C_DIR_LO, C_DIR_HI, C_RID_PASID };
+enum { C_FLAGS, C_DIR_LO, C_DIR_HI, C_RID_PASID, C_PASID_HIGH };
 
 static line_t contexts[1024], pasids[1024];
 static int is_enabled = 1, mode = 1;
@@ -71,11 +71,12 @@ static line_t *load_context(uint32_t requester)
   line_t *line = line_of(contexts, requester, 0);
   memset(line, 0, sizeof *line);
   line->key0 = requester | (1u << 31);
-  line->w[C_FLAGS] = ((w[0] >> 2) & 7) | ((w[2] >> 20 & 1) << 3) | ((w[0] >> 1 & 1) << 4)
-    | ((w[0] >> 9 & 7) << 8);
+  line->w[C_FLAGS] = ((w[0] >> 2) & 7) | ((w[2] >> 20 & 1) << 3) | ((w[0] >> 1 & 1) << 4);
   line->w[C_DIR_LO] = w[0] & ~0xfffu;
   line->w[C_DIR_HI] = w[1];
   line->w[C_RID_PASID] = w[2] & 0xfffff;
+  int bits = (int)(w[0] >> 9 & 7) + 13;
+  line->w[C_PASID_HIGH] = ~0u << (bits < pasid_bits ? bits : pasid_bits);
   return line;
 }
 
@@ -116,28 +117,27 @@ static uint32_t find_process(const request_t *r)
   silent = (flags & 16) != 0;
   if (r->address_type != 0 && !(flags & 1)) return 0x44;
   if (r->address_type == 2) return 0;
-  int bits = ((flags >> 8) & 7) + 13;
   uint32_t pasid = r->pasid;
+  need = r->access;
   if (r->has_pasid) {
     if (!(flags & 2)) return 0x45;
-    if (pasid >> bits || pasid >> pasid_bits) return 0x46;
+    if (r->privileged) need |= N_PRIVILEGED;
+    if (r->execute) need |= N_EXECUTE;
   } else {
     pasid = context->w[C_RID_PASID];
-    if (pasid >> bits) return 0x48;
+    if (flags & 8) need |= N_PRIVILEGED;
   }
+  if (pasid & context->w[C_PASID_HIGH]) return r->has_pasid ? 0x46 : 0x48;
   process = line_of(pasids, r->requester, pasid);
   if (process->key0 != (r->requester | (1u << 31)) || process->key1 != pasid)
     process = load_pasid(r->requester, pasid, context);
   the_pasid = pasid;
   flags = process->w[P_FLAGS];
   silent |= (flags >> 9) & 1;
-  need = r->access;
-  int privileged = r->has_pasid ? r->privileged : (context->w[C_FLAGS] >> 3) & 1;
-  if (privileged) need |= N_PRIVILEGED;
-  if (r->has_pasid && r->execute) need |= N_EXECUTE;
+  if (!(need & (N_PRIVILEGED | N_EXECUTE))) return 0;
   uint32_t translation = flags & 7;
   if (translation != 1 && translation != 3) return 0;
-  if (privileged && !(flags >> 12 & 1)) return 0x5d;
+  if ((need & N_PRIVILEGED) && !(flags >> 12 & 1)) return 0x5d;
   if ((need & N_EXECUTE) && !(flags >> 13 & 1)) return 0x5c;
   return 0;
 }

@@ -18,6 +18,9 @@ const STAGE1 = 1 << 24;
 const SIZE_SHIFT = 25;
 const VALID = 1 << 27;
 const PROBED_PAGES = 64;
+/** Pages of each size, and powers of two: an exponentiation costs as much as a sweep. */
+const SIZE_PAGES = [1, 512, 512 * 512] as const;
+const POWERS = Float64Array.from({ length: 53 }, (_, order) => 2 ** order);
 
 const setOf = (frameLo: number, frameHi: number, tag: number, shift: number): number => {
   const mixed = frameLo ^ Math.imul(frameHi, 0x85eb_ca6b) ^ Math.imul(tag, 0xc2b2_ae35);
@@ -266,7 +269,7 @@ export class Iotlb {
     frame: number,
     order: number,
   ): void {
-    const pages = 2 ** order;
+    const pages = POWERS[order] as number;
     const first = Math.floor(frame / pages) * pages;
     if (pages > PROBED_PAGES) {
       this.#sweep((slot) => {
@@ -279,7 +282,7 @@ export class Iotlb {
     const tag = VALID | pasid | ((domainId >>> 12) << 20) | (stage1 ? STAGE1 : 0);
     for (let size = 0; size < 3; size++) {
       if ((this.#live[size] as number) === 0) continue;
-      const step = 512 ** size;
+      const step = SIZE_PAGES[size] as number;
       for (let at = Math.floor(first / step) * step; at < first + pages; at += step) {
         const frameHi = Math.floor(at / 2 ** 32) | (domainId << 20);
         const slot = this.#probe(at | 0, frameHi, tag | (size << SIZE_SHIFT));
@@ -292,7 +295,7 @@ export class Iotlb {
     const slots = this.#slots;
     const at = ((slots[slot + 1] as number) & 0xf_ffff) * 2 ** 32 + ((slots[slot] as number) >>> 0);
     const size = ((slots[slot + 2] as number) >>> SIZE_SHIFT) & 3;
-    return at < first + pages && first < at + 512 ** size;
+    return at < first + pages && first < at + (SIZE_PAGES[size] as number);
   }
 
   #isOf(slot: number, domainId: number): boolean {

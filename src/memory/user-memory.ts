@@ -20,6 +20,7 @@ export class UserMemory {
   /** The number by which the frame directory knows it. */
   number = -1;
   readonly #runShift: number;
+  readonly #runPages: number;
 
   constructor(backing: BackingObject, first: number, runShift: number) {
     this.backing = backing;
@@ -28,6 +29,7 @@ export class UserMemory {
     this.firstChunk = first / CHUNK_FRAMES;
     this.pages = backing.byteLength / 4096;
     this.#runShift = runShift;
+    this.#runPages = 2 ** runShift;
   }
 
   /** From page to place in the run, and back; -1 outside of the object. */
@@ -35,7 +37,7 @@ export class UserMemory {
     if (page < 0 || page >= this.pages) return -1;
     const shift = this.#runShift;
     const run = page >>> shift;
-    const pairEnd = ((run | 1) + 1) * 2 ** shift;
+    const pairEnd = ((run | 1) + 1) * this.#runPages;
     return pairEnd <= this.pages ? page ^ (1 << shift) : page;
   }
 }

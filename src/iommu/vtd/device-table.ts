@@ -21,7 +21,14 @@ import type { EntryReader } from "./entry-reader.js";
 import { ProcessFlag, ProcessWord } from "./process-line.js";
 
 /** Words of a scalable context's line. */
-export const ContextWord = { flags: 2, directoryLo: 3, directoryHi: 4, ridPasid: 5 } as const;
+export const ContextWord = {
+  flags: 2,
+  directoryLo: 3,
+  directoryHi: 4,
+  ridPasid: 5,
+  /** Bits that a PASID must not have: beyond the directory, or beyond the unit's width. */
+  pasidHigh: 6,
+} as const;
 
 export const ContextFlag = {
   deviceTlb: 1 << 0,
@@ -29,8 +36,6 @@ export const ContextFlag = {
   pageRequests: 1 << 2,
   ridPrivileged: 1 << 3,
   faultProcessingDisable: 1 << 4,
-  /** 3 bits. */
-  directorySizeShift: 8,
 } as const;
 
 export const CONTEXT_LINES = 1024;
@@ -46,6 +51,8 @@ export class DeviceTable {
   /** Legacy: process lines. Scalable: lines of {@link ContextWord}. Keys: requester, 0. */
   readonly cache: EntryCache;
   mode: number = VtdRootTableMode.legacy;
+  /** Not legacy: scalable, or a mode that serves nobody. */
+  isScalable = false;
   rootLo = 0;
   rootHi = 0;
   /** The line found, after a lookup without fault. */
@@ -168,8 +175,9 @@ export class DeviceTable {
       (has(C.pasidEnable) ? ContextFlag.pasid : 0) |
       (has(C.pageRequestEnable) ? ContextFlag.pageRequests : 0) |
       (has(C.ridPrivileged) ? ContextFlag.ridPrivileged : 0) |
-      (this.silent ? ContextFlag.faultProcessingDisable : 0) |
-      (getField(words, 0, C.pasidDirectorySize) << ContextFlag.directorySizeShift);
+      (this.silent ? ContextFlag.faultProcessingDisable : 0);
+    const bits = Math.min(getField(words, 0, C.pasidDirectorySize) + 13, can.pasidBits);
+    data[line + ContextWord.pasidHigh] = -1 << bits;
     data[line + ContextWord.directoryLo] = (words[0] as number) & ~0xfff;
     data[line + ContextWord.directoryHi] = words[1] as number;
     data[line + ContextWord.ridPasid] = getField(words, 0, C.ridPasid);

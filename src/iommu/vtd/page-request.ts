@@ -119,8 +119,8 @@ export class PageRequestQueue {
     const { pasid } = message;
     if (pasid === undefined) return 0;
     if ((flags & ContextFlag.pasid) === 0) return VtdFault.pasidDisabled;
-    const bits = ((flags >>> ContextFlag.directorySizeShift) & 7) + 13;
-    return pasid >>> bits === 0 ? 0 : VtdFault.pasidBeyondDirectory;
+    const high = data[contexts.line + ContextWord.pasidHigh] as number;
+    return (pasid & high) === 0 ? 0 : VtdFault.pasidBeyondDirectory;
   }
 
   #store(message: PageRequestMessage): boolean {

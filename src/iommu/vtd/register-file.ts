@@ -185,6 +185,7 @@ export class RegisterFile {
     // Contexts of the two modes are different things: those of another mode are no use.
     if (next !== contexts.mode) contexts.cache.drop();
     contexts.mode = next;
+    contexts.isScalable = next !== VtdRootTableMode.legacy;
     contexts.rootLo = (this.#words[at] as number) & ~0xfff;
     contexts.rootHi = (this.#words[at + 1] as number) | 0;
     this.#status |= bitOf(G.setRootTable);

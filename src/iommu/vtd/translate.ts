@@ -87,11 +87,11 @@ const F_LEVELS = ProcessFlag.levels;
 const F_STAGE2_DIRTY = ProcessFlag.stage2AccessedDirty;
 const C_FLAGS = ContextWord.flags;
 const C_RID_PASID = ContextWord.ridPasid;
+const C_PASID_HIGH = ContextWord.pasidHigh;
 const C_SILENT = ContextFlag.faultProcessingDisable;
 const C_DEVICE_TLB = ContextFlag.deviceTlb;
 const C_PASID = ContextFlag.pasid;
 const C_RID_PRIVILEGED = ContextFlag.ridPrivileged;
-const C_SIZE_SHIFT = ContextFlag.directorySizeShift;
 const UNTRANSLATED = DmaAddressType.untranslated;
 const TRANSLATION_REQUEST = DmaAddressType.translationRequest;
 const TRANSLATED = DmaAddressType.translated;
@@ -102,7 +102,6 @@ const DONE = DmaStatus.translated;
 const COMPLETED = DmaStatus.completed;
 const FROM_CACHE = DmaSource.cache;
 const FROM_WALK = DmaSource.walk;
-const LEGACY = VtdRootTableMode.legacy;
 const SUCCESS = CompletionStatus.success;
 const allowedBy = allowedNeeds;
 const NONE = WalkFault.none;
@@ -121,7 +120,6 @@ const isCanonical = (hi: number, flags: number): boolean => {
 /** Translates the requests of one unit. */
 export class Translator {
   readonly #can: VtdCapabilities;
-  readonly #pasidBits: number;
   readonly #contexts: DeviceTable;
   readonly #pasids: PasidTable;
   readonly #contextCache: EntryCache;
@@ -147,7 +145,6 @@ export class Translator {
 
   constructor(parts: TranslatorParts) {
     this.#can = parts.capabilities;
-    this.#pasidBits = parts.capabilities.pasidBits;
     this.#contexts = parts.contexts;
     this.#pasids = parts.pasids;
     this.#contextCache = parts.contexts.cache;
@@ -167,8 +164,7 @@ export class Translator {
     answer.recorded = false;
     answer.domainId = undefined;
     this.#silent = false;
-    const contexts = this.#contexts;
-    this.#scalable = contexts.mode !== LEGACY;
+    this.#scalable = this.#contexts.isScalable;
     const isInterrupt =
       request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && request.hasPasid === false;
     if (this.isEnabled === false || isInterrupt === true) {
@@ -225,16 +221,18 @@ export class Translator {
       if ((contextFlags & C_DEVICE_TLB) === 0) return VtdFault.deviceTlbDisabled;
       if (addressType === TRANSLATED) return 0;
     }
-    const bits = ((contextFlags >>> C_SIZE_SHIFT) & 7) + 13;
     let pasid = request.pasid | 0;
+    let need = request.access | 0;
     if (hasPasid === true) {
       if ((contextFlags & C_PASID) === 0) return VtdFault.pasidDisabled;
-      if (pasid >>> bits !== 0 || pasid >>> this.#pasidBits !== 0) {
-        return VtdFault.pasidBeyondDirectory;
-      }
+      if (request.privileged === true) need |= PRIVILEGED;
+      if (request.execute === true) need |= EXECUTE;
     } else {
       pasid = data[context | C_RID_PASID] as number;
-      if (pasid >>> bits !== 0) return VtdFault.ridPasidInvalid;
+      if ((contextFlags & C_RID_PRIVILEGED) !== 0) need |= PRIVILEGED;
+    }
+    if ((pasid & (data[context | C_PASID_HIGH] as number)) !== 0) {
+      return hasPasid ? VtdFault.pasidBeyondDirectory : VtdFault.ridPasidInvalid;
     }
     let line = this.#pasidCache.find(requester, pasid);
     if (line < 0) {
@@ -244,14 +242,9 @@ export class Translator {
     }
     this.#pasid = pasid;
     this.#line = line;
+    this.#need = need;
     const flags = data[line | P_FLAGS] as number;
     if ((flags & F_SILENT) !== 0) this.#silent = true;
-    let need = request.access | 0;
-    if (hasPasid === true ? request.privileged === true : (contextFlags & C_RID_PRIVILEGED) !== 0) {
-      need |= PRIVILEGED;
-    }
-    if (hasPasid === true && request.execute === true) need |= EXECUTE;
-    this.#need = need;
     return (need & (PRIVILEGED | EXECUTE)) === 0 ? 0 : checkPrivilege(need, flags);
   }
 
