@@ -8,6 +8,7 @@
 import type { Fabric } from "./fabric.js";
 import type { PciFunction } from "./function.js";
 
+/** A value of type `V` for each function; see the head of this file. */
 export class FunctionTable<V> {
   readonly #functions: readonly PciFunction[];
   readonly #values: (V | undefined)[];
