@@ -1,9 +1,9 @@
 /**
  * What happens to one transaction of a device: contract `ioasis/explain-dma/1`.
  *
- * The fabric is asked, hop by hop; where the request reaches an IOMMU, what is mapped there is up to
- * software, and only which table it looks into is said. For a request with a PASID the conditions of
- * PASIDs follow, and what each policy of an owner makes of this address.
+ * The fabric is asked, hop by hop; where the request reaches an IOMMU, what is mapped there is up
+ * to software, and only which table it looks into is said. For a request with a PASID the
+ * conditions of PASIDs follow, and what each policy of an owner makes of this address.
  */
 import type { Analysis, Eligibility } from "../isolation/index.js";
 import { hardwareRouting } from "../machine/index.js";
@@ -130,7 +130,10 @@ export function explainDmaPayload(explanation: DmaExplanation): DmaPayload {
 function outcomeOf({ fabric, facts }: Analysis, { result }: Route): string {
   switch (result.kind) {
     case "peer":
-      return `It arrives at ${callDevice(fabric, result.function.bdf)}, BAR ${result.bar}. No IOMMU sees it.`;
+      return (
+        `It arrives at ${callDevice(fabric, result.function.bdf)}, BAR ${result.bar}. No ` +
+        "IOMMU sees it."
+      );
     case "translation-agent": {
       const { requester, prefix } = result.arrived;
       const id = formatRid(requester);
