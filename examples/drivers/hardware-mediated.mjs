@@ -27,7 +27,7 @@ user.attach({ device: devices[1], ptId: blue, pasid: makePasid(7) });
 user.attach({ device: devices[1], ptId: red });
 
 // Both users' PASID is 7; the driver writes the number that stands for it into its device.
-for (const [i, slice] of slices.entries()) {
+for (const slice of slices) {
   const { pasid } = slice.slotOf(makePasid(7));
   say(`${slice.label}: PASID 7, in hardware ${pasid}`, send(parent, 0x1000n, pasid));
 }

@@ -1,5 +1,5 @@
-// What the examples beside this file share: a host from a platform file, one user of /dev/iommu with
-// some memory, and a way to let a device send a write and see where it lands.
+// What the examples beside this file share: a host from a platform file, one user of /dev/iommu
+// with some memory, and a way to let a device send a write and see where it lands.
 import { fileURLToPath } from "node:url";
 import { readPlatformFile } from "ioasis/host/io";
 import { Iommufd } from "ioasis/iommufd";

@@ -1,5 +1,5 @@
-// Devices with shared work queues: the processor puts one PASID into a command, whichever device the
-// command goes to. So a user's PASID must have one number on all of them.
+// Devices with shared work queues: the processor puts one PASID into a command, whichever device
+// the command goes to. So a user's PASID must have one number on all of them.
 //
 // Run after a build:   node examples/drivers/shared-work-queue.mjs
 import { MediatedParent, PasidPool, SharedPasids } from "ioasis/driver";

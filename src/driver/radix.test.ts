@@ -243,6 +243,19 @@ test("each frame that is refused leaves the old state, and nothing leaks", () =>
   }
 });
 
+test("a map that fails leaves tables alone that wait for their caches", () => {
+  const { frames, table } = make(stage2Format(4, 3));
+  table.map(0, 0, 1, 3);
+  table.unmap(0, 1);
+  const waiting = [...table.unlinked];
+  assert.equal(waiting.length, 3);
+  const held = frames.held;
+  table.map(2 ** 18, 0, 1, 3);
+  assert.throws(() => table.map(2 ** 18 - 1, 0, 2, 3));
+  assert.deepEqual(table.unlinked, waiting);
+  assert.equal(frames.held, held + 3);
+});
+
 test("a table whose memory is lost refuses maps and is let go by unmap", () => {
   const { memory, frames, table } = make(stage2Format(4, 3));
   table.map(0, 0, 1, 3);

@@ -281,10 +281,11 @@ export class RadixTable {
 
   /** Takes back what a failed `map` has done, and says why it failed. */
   #refuse(iova: number, done: number, at: number, code: number): never {
+    const before = this.unlinked.length;
     if (done > 0) this.unmap(iova, done);
     this.#prune(at);
-    // Nobody can have looked at these tables.
-    for (const pfn of this.unlinked.splice(0)) this.#frames.free(pfn);
+    // Nobody can have looked at these tables; those from before wait for their caches.
+    for (const pfn of this.unlinked.splice(before)) this.#frames.free(pfn);
     const evidence = [{ kind: "page", frame: at, table: this.#owner.label }];
     if (code === TAKEN)
       throw new UapiError("EEXIST", "the address is mapped already", { evidence });

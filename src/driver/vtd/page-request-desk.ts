@@ -12,7 +12,10 @@ import type { QueuedPageRequest } from "./page-request-queue.js";
 
 /** Requests kept of one group; further ones add nothing that the first do not say. */
 const GROUP_LIMIT = 512;
+/** Groups of a unit that may be incomplete, and as many that may wait for an answer. */
+const OPEN_LIMIT = 4096;
 const INVALID = 1;
+const FAILURE = 15;
 
 interface OpenGroup {
   readonly rid: number;
@@ -46,10 +49,14 @@ export class PageRequestDesk {
       group.faults.push({ perm: permOf(request), address: BigInt(request.frame) << 12n });
     }
     if (!request.last) {
-      this.#open.set(key, group);
+      this.#keepOpen(key, group);
       return undefined;
     }
     this.#open.delete(key);
+    if (this.#waiting.size >= OPEN_LIMIT && !this.#waiting.has(key)) {
+      this.#answer(key, group, FAILURE);
+      return undefined;
+    }
     this.#waiting.set(key, group);
     return {
       groupId: index,
@@ -68,6 +75,13 @@ export class PageRequestDesk {
     for (const [key, group] of this.#waiting) {
       if (group.rid === rid && (all || group.pasid === pasid)) this.#answer(key, group, INVALID);
     }
+  }
+
+  #keepOpen(key: number, group: OpenGroup): void {
+    this.#open.set(key, group);
+    if (this.#open.size <= OPEN_LIMIT) return;
+    const [oldest] = this.#open.keys();
+    if (oldest !== undefined) this.#open.delete(oldest);
   }
 
   #answer(key: number, group: OpenGroup, code: number): void {

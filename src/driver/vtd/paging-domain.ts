@@ -39,6 +39,8 @@ export interface PagingShape {
 
 /** One bit of the address is the sign: stage 1 maps the lower half of the canonical addresses. */
 const SIGN_BIT = 1;
+/** Frames of 1 GiB. */
+const LARGEST_PAGE = 2 ** 18;
 
 /** One address space; see the head of this file. */
 export class VtdPagingDomain implements PagingDomain, VtdDomain {
@@ -128,14 +130,14 @@ export class VtdPagingDomain implements PagingDomain, VtdDomain {
 
   unmap(iova: number, count: number): number {
     if (count < 1) return 0;
-    const first = Math.max(0, iova - (this.#table.pageFrames(iova) > 1 ? this.#into(iova) : 0));
-    const end = iova + count;
-    const beyond = this.#table.pageFrames(end - 1) > 1 ? this.#after(end - 1) : end - 1;
     const removed = this.#table.unmap(iova, count);
-    if (removed > 0) {
-      this.#first = Math.min(this.#first, first);
-      this.#last = Math.max(this.#last, beyond);
-    }
+    if (removed === 0) return 0;
+    // Large pages may have reached out of the range.
+    const isExact = removed === count;
+    const first = isExact ? iova : iova - (iova % LARGEST_PAGE);
+    const end = isExact ? iova + count : Math.ceil((iova + count) / LARGEST_PAGE) * LARGEST_PAGE;
+    this.#first = Math.min(this.#first, first);
+    this.#last = Math.max(this.#last, end - 1);
     return removed;
   }
 
@@ -241,16 +243,6 @@ export class VtdPagingDomain implements PagingDomain, VtdDomain {
       for (const child of this.children) forgetNested(unit, child);
       unit.queue.submit();
     }
-  }
-
-  #into(iova: number): number {
-    return iova % this.#table.pageFrames(iova);
-  }
-
-  /** Last frame of the page that holds `iova`. */
-  #after(iova: number): number {
-    const frames = this.#table.pageFrames(iova);
-    return iova - (iova % frames) + frames - 1;
   }
 
   #setTracking(enabled: boolean): void {

@@ -28,6 +28,7 @@ import type { TableFrames } from "../table-frames.js";
 /** PASIDs whose directory entries fill one frame. */
 const PASIDS_PER_DIRECTORY_FRAME = 2 ** 15;
 const PASIDS_PER_TABLE = 64;
+const FRAME_WORDS = 1024;
 
 /** The root table and the context tables of a unit. */
 export class DeviceTable {
@@ -90,8 +91,9 @@ export class Requester {
   readonly #context: { readonly pfn: number; readonly offset: number };
   readonly #scalable: boolean;
   /** First frame of the PASID directory; 0 in legacy mode. */
-  readonly #directory: number = 0;
-  readonly #directoryFrames: number = 0;
+  #directory = 0;
+  #directoryFrames = 0;
+  readonly #mostFrames: number;
   /** PASID tables by index, and how many attaches hold each. */
   readonly #tables = new Map<number, { readonly pfn: number; holds: number }>();
   switches: RequesterSwitches = OFF;
@@ -113,8 +115,10 @@ export class Requester {
     this.#owner = owner;
     this.#scalable = table.scalable;
     this.#context = table.contextPlace(rid);
+    this.#mostFrames = Math.max(1, 2 ** pasidBits / PASIDS_PER_DIRECTORY_FRAME);
     if (!table.scalable) return;
-    this.#directoryFrames = Math.max(1, 2 ** pasidBits / PASIDS_PER_DIRECTORY_FRAME);
+    // Enough for most; it grows when a larger PASID needs a row.
+    this.#directoryFrames = 1;
     this.#directory = frames.allocateRun(this.#directoryFrames, owner);
     try {
       this.reserve(0);
@@ -134,13 +138,44 @@ export class Requester {
       table.holds++;
       return;
     }
-    if (pasid >= this.#directoryFrames * PASIDS_PER_DIRECTORY_FRAME) {
+    if (!this.covers(pasid)) {
       throw new UapiError("EINVAL", "the PASID is larger than the device's PASID directory");
     }
     const pfn = this.#frames.allocate(this.#owner);
     this.#tables.set(index, { pfn, holds: 1 });
     const words = buildWords(VTD_PASID_DIRECTORY_ENTRY, 2, { present: true, pasidTable: pfn });
     this.#writeDirectory(pasid, words);
+  }
+
+  /** The PASID directory reaches to this PASID. */
+  covers(pasid: number): boolean {
+    return !this.#scalable || pasid < this.#directoryFrames * PASIDS_PER_DIRECTORY_FRAME;
+  }
+
+  /**
+   * Moves to a directory that reaches to the PASID; the context entry still leads to the old one.
+   * @returns what frees the old one, once no cache knows it.
+   * @throws UapiError ENOMEM; EINVAL the PASID is larger than the unit or the device allow.
+   */
+  grow(pasid: number): () => void {
+    let count = this.#directoryFrames;
+    while (pasid >= count * PASIDS_PER_DIRECTORY_FRAME) count *= 2;
+    if (count > this.#mostFrames) {
+      throw new UapiError("EINVAL", "the PASID is larger than unit or device allow");
+    }
+    const first = this.#frames.allocateRun(count, this.#owner);
+    const { memory } = this.#frames;
+    const old = this.#directory;
+    const oldCount = this.#directoryFrames;
+    for (let i = 0; i < oldCount; i++) {
+      const from = memory.frameWord(old + i);
+      memory.words.copyWithin(memory.frameWord(first + i), from, from + FRAME_WORDS);
+    }
+    this.#directory = first;
+    this.#directoryFrames = count;
+    return () => {
+      for (let i = 0; i < oldCount; i++) this.#frames.free(old + i);
+    };
   }
 
   /** Undoes one {@link reserve}; the row is not present and no cache knows it. */

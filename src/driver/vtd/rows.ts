@@ -50,6 +50,11 @@ export class Rows {
     if (present?.domain === domain) {
       return { requester, pasid, domain, tag: present.tag, kept: true };
     }
+    if (!requester.covers(pasid)) {
+      const freeOld = requester.grow(pasid);
+      this.rewrite(requester);
+      freeOld();
+    }
     requester.reserve(pasid);
     try {
       const tag = domain.tags.get(this.#unit) ?? this.#makeTag(domain);

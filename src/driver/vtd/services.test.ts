@@ -201,6 +201,24 @@ test("page requests reach the handler in groups, answers reach the device", () =
   assert.equal(m.answers[2]?.code, 1, "nobody wants it");
 });
 
+test("a device that floods with groups costs bounded memory", () => {
+  const m = new DriverMachine(t1());
+  const unit = m.driver.units[0];
+  assert.ok(unit !== undefined);
+  const base = { rid: 0x100, frame: 1, read: true, write: false, execute: false };
+  const add = (pasid: number, last: boolean) =>
+    unit.desk.add({ ...base, privileged: false, group: 1, pasid, last });
+  for (let pasid = 1; pasid <= 5000; pasid++) add(pasid, false);
+  const late = add(1, true);
+  assert.equal(late?.faults.length, 1, "the oldest incomplete group was lost");
+  assert.equal(add(5000, true)?.faults.length, 2);
+  for (let pasid = 1; pasid <= 5000; pasid++) add(pasid, true);
+  assert.equal(unit.desk.waiting, 4096);
+  assert.equal(m.answers.filter((answer) => answer.code === 15).length > 800, true);
+  unit.desk.cancel(0x100, undefined, true);
+  assert.equal(unit.desk.waiting, 0);
+});
+
 test("faults name device, PASID, address and reason, and make room again", () => {
   const m = new DriverMachine(t3(), { faultRecords: 2 });
   const [a, b] = [m.fn("03:00.0"), m.fn("04:00.0")];
