@@ -13,8 +13,8 @@
  * tell of the cache and the garbage collector, not of the algorithms. What a single small host
  * costs by itself is stated besides.
  *
- * The ratio is of processor time (of all threads, the collector's included), since other processes
- * take wall time away; it is taken round by round and the median counts. Wall time is printed.
+ * Ratios are taken of wall time and of processor time (of all threads, the collector's included),
+ * round by round; the larger of their two medians counts.
  *
  * The report leaves out `reaches`: below one root complex everybody may reach everybody, so the
  * list of pairs is quadratic by its nature. It is measured for a fixed number of devices.
@@ -34,6 +34,7 @@ const SIZES: Readonly<Record<BenchSize, readonly number[]>> = {
 };
 const REACHES_OF = 50;
 const ROUNDS = 5;
+const ALONE = 10;
 
 const STAGES = ["parse", "build", "group", "p2p", "report", "all"] as const;
 type Stage = (typeof STAGES)[number];
@@ -53,28 +54,20 @@ export const bench: Bench = {
     const dumps = new Map(sizes.map((size) => [size, dumpOf(size)]));
     const samples = new Map<number, Sample[]>(sizes.map((size) => [size, []]));
     const alone: Sample[] = [];
-    // Alive throughout, so that a full collection leaves the hidden classes that optimised code
-    // stands on.
-    const keeper = new Sampling(dumps.get(BASE) as Uint8Array, BASE, 1);
-    keeper.run();
     for (let round = -1; round < ROUNDS; round++) {
       for (const [size, dump] of dumps) {
-        const taken = runOnce(dump, size, largest / size);
+        const taken = new Sampling(dump, size, largest / size).run();
         if (round >= 0) samples.get(size)?.push(taken);
       }
-      const taken = runOnce(dumps.get(BASE) as Uint8Array, BASE, 1);
-      if (round >= 0) alone.push(taken);
+      for (let i = 0; i < ALONE; i++) {
+        const taken = new Sampling(dumps.get(BASE) as Uint8Array, BASE, 1).run();
+        if (round >= 0) alone.push(taken);
+      }
     }
     for (const stage of STAGES) reportStage(context, stage, samples, alone);
     reportMemory(context, dumps.get(largest) as Uint8Array, largest);
-    if (keeper.live !== BASE) throw new Error("the kept host has gone");
   },
 };
-
-function runOnce(dump: Uint8Array, size: number, hosts: number): Sample {
-  liveBytes();
-  return new Sampling(dump, size, hosts).run();
-}
 
 function reportStage(
   context: BenchContext,
@@ -85,18 +78,20 @@ function reportStage(
   const sizes = [...samples.keys()];
   const largest = Math.max(...sizes);
   const cpu = (of: readonly Sample[]): number[] => of.map((s) => s[stage].cpu);
-  const wall = (of: readonly Sample[]): number => median(of.map((s) => s[stage].wall));
+  const wall = (of: readonly Sample[]): number[] => of.map((s) => s[stage].wall);
   const at = (size: number): readonly Sample[] => samples.get(size) ?? [];
-  const text = sizes.map((n) => `${median(cpu(at(n))).toFixed(2)} us at ${n}`);
-  context.log(
-    `${stage}: ${text.join(", ")}; one host of ${BASE}: ${median(cpu(alone)).toFixed(2)}`,
-  );
+  const us = (of: readonly number[]): string => `${median(of).toFixed(2)} us`;
+  const text = sizes.map((n) => `${us(wall(at(n)))} at ${n}`);
+  context.log(`${stage}: ${text.join(", ")}; one host of ${BASE}: ${us(wall(alone))}`);
   context.report({
     metric: `scaling.${stage}.${largest}-to-${BASE}`,
-    value: medianRatio(cpu(at(largest)), cpu(at(BASE))),
+    value: Math.max(
+      medianRatio(cpu(at(largest)), cpu(at(BASE))),
+      medianRatio(wall(at(largest)), wall(at(BASE))),
+    ),
     unit: "x",
     goal: GOAL,
-    floor: `wall: ${wall(at(largest)).toFixed(2)} us to ${wall(at(BASE)).toFixed(2)} us`,
+    floor: `processor time: ${us(cpu(at(largest)))} to ${us(cpu(at(BASE)))}`,
   });
 }
 
@@ -106,7 +101,6 @@ class Sampling {
   readonly #size: number;
   readonly #hosts: number;
   readonly #spent: Record<Stage, { cpu: number; wall: number }>;
-  #analyses: readonly Analysis[] = [];
 
   constructor(dump: Uint8Array, size: number, hosts: number) {
     this.#dump = dump;
@@ -116,22 +110,17 @@ class Sampling {
     this.#spent = Object.fromEntries(none);
   }
 
-  /** Functions that are alive. */
-  get live(): number {
-    return this.#analyses.reduce((sum, a) => sum + a.fabric.functions.length, 0);
-  }
-
   run(): Sample {
     const dumps = Array.from({ length: this.#hosts }, () => this.#dump);
     const inputs = this.#each("parse", dumps, readDump);
     const fabrics = this.#each("build", inputs, (input) => buildFabric(input.fabric));
-    this.#analyses = fabrics.map((fabric, i) => {
+    const analyses = fabrics.map((fabric, i) => {
       return analyse(fabric, { ...inputs[i]?.facts, iommuInUse: true });
     });
-    this.#each("group", this.#analyses, (a) => a.partition);
-    this.#each("p2p", this.#analyses, (a) => a.p2p);
-    this.#each("group", this.#analyses, (a) => a.deviceCentric);
-    this.#each("report", this.#analyses, countEligible);
+    this.#each("group", analyses, (a) => a.partition);
+    this.#each("p2p", analyses, (a) => a.p2p);
+    this.#each("group", analyses, (a) => a.deviceCentric);
+    this.#each("report", analyses, countEligible);
     return this.#spent;
   }
 

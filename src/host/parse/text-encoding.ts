@@ -115,11 +115,12 @@ export function decodeUtf8(bytes: Uint8Array): string {
  * ASCII nearly always and the first look at a file is what a user waits for.
  */
 function asciiPrefix(bytes: Uint8Array): number {
-  if (bytes.byteOffset % 4 !== 0) return 0;
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+  let at = 0;
+  for (; (bytes.byteOffset + at) % 4 !== 0; at++) if ((bytes[at] ?? 0x80) >= 0x80) return at;
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, (bytes.length - at) >>> 2);
   let i = 0;
   while (i < words.length && ((words[i] ?? 0) & 0x80808080) === 0) i++;
-  return 4 * i;
+  return at + 4 * i;
 }
 
 /** -1 when the bytes are no UTF-8 sequence of that length. */
