@@ -31,6 +31,8 @@ export interface DmaOwner {
 interface GroupState {
   readonly group: GroupMembers;
   owner: DmaOwner | undefined;
+  /** The owner has claimed the group as such. */
+  held: boolean;
   /** Devices that the owner has claimed. */
   readonly claimed: Set<Bdf>;
   /** Members with a kernel driver that does DMA. */
@@ -119,7 +121,50 @@ export class DmaOwnership {
   releaseForUser(device: Bdf, owner: DmaOwner): void {
     const state = this.#find(device);
     if (state?.owner !== owner || !state.claimed.delete(device)) return;
-    if (state.claimed.size > 0) return;
+    this.#release(state);
+  }
+
+  /**
+   * The user `owner` takes a whole group by one of its members; devices may be claimed afterwards.
+   * @throws UapiError ENODEV without a group, EPERM when the group is in anybody's hands, or as
+   * {@link claimForUser}.
+   */
+  claimGroupForUser(device: Bdf, owner: DmaOwner): void {
+    const cite = "Linux iommu_group_claim_dma_owner()";
+    const group = this.#groups.groupOf(device);
+    if (group === undefined) {
+      throw new UapiError("ENODEV", "the device is in no isolation group: no IOMMU covers it", {
+        evidence: [{ kind: "no-group", at: device }],
+        cite,
+      });
+    }
+    const state = this.#stateOf(group);
+    try {
+      if (state.owner !== undefined) {
+        throw new UapiError("EPERM", "the isolation group is owned already", {
+          evidence: [{ kind: "group-owned-by-other", at: device, with: [...state.claimed] }],
+          cite,
+        });
+      }
+      this.#checkHolder(state, device, owner);
+      this.#block(group);
+      state.owner = owner;
+      state.held = true;
+    } finally {
+      this.#forget(state);
+    }
+  }
+
+  /** The group goes back to the kernel when no device of it is claimed. */
+  releaseGroupForUser(device: Bdf, owner: DmaOwner): void {
+    const state = this.#find(device);
+    if (state?.owner !== owner || !state.held) return;
+    state.held = false;
+    this.#release(state);
+  }
+
+  #release(state: GroupState): void {
+    if (state.held || state.claimed.size > 0) return;
     for (const member of state.group.members) this.#driver.attachDefault(member);
     state.owner = undefined;
     this.#forget(state);
@@ -132,6 +177,10 @@ export class DmaOwnership {
         cite: CITE_CLAIM,
       });
     }
+    this.#checkHolder(state, device, owner);
+  }
+
+  #checkHolder(state: GroupState, device: Bdf, owner: DmaOwner): void {
     if (state.owner !== undefined && state.owner !== owner) {
       throw new UapiError("EPERM", "another owner holds a device of this isolation group", {
         evidence: [{ kind: "group-owned-by-other", at: device, with: [...state.claimed] }],
@@ -175,7 +224,13 @@ export class DmaOwnership {
   #stateOf(group: GroupMembers): GroupState {
     const found = this.#states.get(group.id);
     if (found !== undefined) return found;
-    const made = { group, owner: undefined, claimed: new Set<Bdf>(), kernel: new Set<Bdf>() };
+    const made: GroupState = {
+      group,
+      owner: undefined,
+      held: false,
+      claimed: new Set<Bdf>(),
+      kernel: new Set<Bdf>(),
+    };
     this.#states.set(group.id, made);
     return made;
   }

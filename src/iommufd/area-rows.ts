@@ -86,6 +86,14 @@ export class AreaRows {
     return ((b.offsets[row & BLOCK_MASK] as number) >>> 12) & 0xfff;
   }
 
+  /** The area ends earlier. */
+  setLast(row: number, lastPage: number, lastOffset: number): void {
+    const b = this.#blocks[row >>> BLOCK_SHIFT] as Block;
+    const i = row & BLOCK_MASK;
+    b.lastPage[i] = lastPage;
+    b.offsets[i] = ((b.offsets[i] as number) & ~0xfff000) | (lastOffset << 12);
+  }
+
   startPage(row: number): number {
     const b = this.#blocks[row >>> BLOCK_SHIFT] as Block;
     return b.startPage[row & BLOCK_MASK] as number;

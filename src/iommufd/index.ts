@@ -16,4 +16,5 @@ export { HardwareCap } from "./report.js";
 export type { Attachment, Slot } from "./slot.js";
 export type { NestedMapArgs, ParentUnmapPolicy } from "./software-nesting.js";
 export * from "./vdevice.js";
+export * from "./vfio-compat.js";
 export * from "./viommu.js";

@@ -57,6 +57,7 @@ import {
   type ParentUnmapPolicy,
 } from "./software-nesting.js";
 import type { Vdevice } from "./vdevice.js";
+import { VfioCompat } from "./vfio-compat.js";
 import type { HwQueue, Viommu } from "./viommu.js";
 import {
   type HwQueueAllocArgs,
@@ -78,11 +79,14 @@ export interface BindArgs {
 /** One context; see the head of the file. */
 export class Iommufd {
   readonly state: ContextState;
+  /** The calls of a VFIO container. */
+  readonly vfio: VfioCompat;
   /** Why the last call that failed did; calls that succeed leave it. */
   lastFailure: UapiError | undefined;
 
   constructor(system: IommufdSystem, caller: UserProcess) {
     this.state = new ContextState(system, caller);
+    this.vfio = new VfioCompat(this.state, (call) => this.#run(call));
   }
 
   // Objects.
@@ -90,6 +94,7 @@ export class Iommufd {
   /** IOMMU_DESTROY. @throws UapiError ENOENT, EBUSY. */
   destroy(id: number): void {
     this.#run(() => this.state.objects.destroy(id));
+    if (this.state.compatIoasId === id) this.state.compatIoasId = undefined;
   }
 
   /**

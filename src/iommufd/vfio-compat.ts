@@ -1,0 +1,195 @@
+/**
+ * The calls of a VFIO container as an iommufd context answers them, on the IOAS that the context
+ * keeps for that: its compatibility IOAS. Linux vfio_compat.c.
+ *
+ * Where an answer differs from a real container's, Linux differs too: cutting a mapping is ENOENT
+ * here and EINVAL there, and the type may be set again and again.
+ */
+import { UapiError } from "../abi/index.js";
+import { MapFlag } from "./api.js";
+import type { ContextState } from "./context-state.js";
+import { Ioas, unmapAll } from "./ioas.js";
+import { setHugePages } from "./ioas-calls.js";
+import { ioasMap } from "./ioas-map.js";
+import type { UserProcess } from "./ports.js";
+import { lastOf, offsetOf, pageOf } from "./position.js";
+import { cutAt } from "./space-cut.js";
+import { Unmapped, unmapRange } from "./space-unmap.js";
+
+/** VFIO_*_IOMMU and other extensions of a container, by Linux's numbers. */
+export const VfioExtension = {
+  type1: 1,
+  type1v2: 3,
+  dmaCacheCoherent: 4,
+  nesting: 6,
+  noIommu: 8,
+  unmapAll: 9,
+  updateVaddr: 10,
+} as const;
+
+/** VFIO_DMA_MAP_FLAG_*. */
+export const VfioMapFlag = { read: 1, write: 2, vaddr: 4 } as const;
+/** VFIO_DMA_UNMAP_FLAG_*. */
+export const VfioUnmapFlag = { dirtyBitmap: 1, all: 2, vaddr: 4 } as const;
+
+/** VFIO_IOMMU_MAP_DMA. */
+export interface VfioMapArgs {
+  /** {@link VfioMapFlag}. */
+  readonly flags: number;
+  /** Address in the calling process. */
+  readonly vaddr: bigint;
+  readonly iova: bigint;
+  /** Bytes. */
+  readonly size: bigint;
+}
+
+/** VFIO_IOMMU_UNMAP_DMA. */
+export interface VfioUnmapArgs {
+  /** {@link VfioUnmapFlag}; default none. */
+  readonly flags?: number | undefined;
+  readonly iova: bigint;
+  /** Bytes. */
+  readonly size: bigint;
+}
+
+type Run = <T>(call: () => T) => T;
+
+/** The container calls of one context. */
+export class VfioCompat {
+  readonly #ctx: ContextState;
+  readonly #run: Run;
+
+  /** @param run notes refusals. */
+  constructor(ctx: ContextState, run: Run) {
+    this.#ctx = ctx;
+    this.#run = run;
+  }
+
+  /** IOMMU_VFIO_IOAS_GET. @throws UapiError ENODEV when there is none. */
+  get ioasId(): number {
+    return this.#run(() => compatIoas(this.#ctx).id);
+  }
+
+  /** IOMMU_VFIO_IOAS_SET. @throws UapiError ENOENT. */
+  setIoas(id: number): void {
+    this.#run(() => {
+      this.#ctx.compatIoasId = this.#ctx.objects.get(id, "ioas").id;
+    });
+  }
+
+  /** IOMMU_VFIO_IOAS_CLEAR. The IOAS stays. Never fails. */
+  clearIoas(): void {
+    this.#ctx.compatIoasId = undefined;
+  }
+
+  /** The compatibility IOAS, made when there is none. @throws UapiError ENOMEM. */
+  ensureIoas(): number {
+    const ctx = this.#ctx;
+    return this.#run(() => {
+      ctx.compatIoasId ??= ctx.objects.create((id) => new Ioas(id, ctx.tables)).id;
+      return ctx.compatIoasId;
+    });
+  }
+
+  /** VFIO_CHECK_EXTENSION. @throws UapiError ENODEV (coherency, without an IOAS). */
+  checkExtension(extension: number): boolean {
+    return this.#run(() => hasExtension(this.#ctx, extension));
+  }
+
+  /** VFIO_SET_IOMMU. @throws UapiError EINVAL (type), ENODEV, or what turning large pages off does. */
+  setIommu(type: number): void {
+    this.#run(() => setIommu(this.#ctx, type));
+  }
+
+  /** VFIO_IOMMU_MAP_DMA. @throws UapiError EINVAL (flags), ENODEV, or as IOMMU_IOAS_MAP. */
+  mapDma(args: VfioMapArgs, process: UserProcess = this.#ctx.caller): void {
+    this.#run(() => mapDma(this.#ctx, args, process));
+  }
+
+  /**
+   * VFIO_IOMMU_UNMAP_DMA. Nothing mapped there is no error.
+   * @returns bytes removed.
+   * @throws UapiError EINVAL (flags, length), ENODEV, EOVERFLOW, ENOENT (a mapping in part), EBUSY,
+   * EDEADLK.
+   */
+  unmapDma(args: VfioUnmapArgs): bigint {
+    return this.#run(() => unmapDma(this.#ctx, args));
+  }
+}
+
+function compatIoas(ctx: ContextState): Ioas {
+  const { compatIoasId } = ctx;
+  const found = compatIoasId === undefined ? undefined : ctx.objects.find(compatIoasId);
+  if (found?.kind === "ioas") return found as Ioas;
+  throw new UapiError("ENODEV", "the context has no compatibility address space", {
+    cite: "Linux get_compat_ioas()",
+  });
+}
+
+function hasExtension(ctx: ContextState, extension: number): boolean {
+  switch (extension) {
+    case VfioExtension.type1:
+    case VfioExtension.type1v2:
+    case VfioExtension.unmapAll:
+      return true;
+    case VfioExtension.dmaCacheCoherent:
+      return compatIoas(ctx).hwpts.every(({ domain }) => domain.enforcesCoherency);
+    default:
+      return false;
+  }
+}
+
+function setIommu(ctx: ContextState, type: number): void {
+  if (type !== VfioExtension.type1 && type !== VfioExtension.type1v2) {
+    throw new UapiError("EINVAL", "the type is neither type1 nor type1v2", {
+      cite: "Linux iommufd_vfio_set_iommu()",
+    });
+  }
+  const { id } = compatIoas(ctx);
+  if (type === VfioExtension.type1) setHugePages(ctx, id, 0n);
+}
+
+function mapDma(ctx: ContextState, args: VfioMapArgs, process: UserProcess): void {
+  const { flags, vaddr, iova, size } = args;
+  if ((flags & ~(VfioMapFlag.read | VfioMapFlag.write)) !== 0) {
+    throw new UapiError("EINVAL", "an unknown flag is set", {
+      cite: "Linux iommufd_vfio_map_dma()",
+    });
+  }
+  const ioasId = compatIoas(ctx).id;
+  const permission =
+    ((flags & VfioMapFlag.read) !== 0 ? MapFlag.readable : 0) |
+    ((flags & VfioMapFlag.write) !== 0 ? MapFlag.writeable : 0);
+  const place = { ioasId, flags: permission | MapFlag.fixedIova, iova };
+  ioasMap(ctx, { ...place, userVa: vaddr, length: size }, process);
+}
+
+const CITE_UNMAP = { cite: "Linux iommufd_vfio_unmap_dma()" };
+
+function unmapDma(ctx: ContextState, args: VfioUnmapArgs): bigint {
+  const { flags = 0, iova, size } = args;
+  if ((flags & ~VfioUnmapFlag.all) !== 0) {
+    throw new UapiError("EINVAL", "an unknown flag is set", CITE_UNMAP);
+  }
+  const { space } = compatIoas(ctx);
+  if ((flags & VfioUnmapFlag.all) !== 0) {
+    if (iova === 0n && size === 0n) return unmapAll(space);
+    throw new UapiError("EINVAL", "with the flag for all, iova and size are 0", CITE_UNMAP);
+  }
+  if (size === 0n) throw new UapiError("EINVAL", "size is 0", CITE_UNMAP);
+  const last = lastOf(iova, size);
+  if (!space.largePages) {
+    checkCutPlace(iova);
+    checkCutPlace(last + 1n);
+    cutAt(space, pageOf(last + 1n));
+    cutAt(space, pageOf(iova));
+  }
+  const removed = new Unmapped();
+  unmapRange(space, pageOf(iova), offsetOf(iova), pageOf(last), offsetOf(last), removed);
+  return removed.total;
+}
+
+function checkCutPlace(address: bigint): void {
+  if (offsetOf(address) === 0) return;
+  throw new UapiError("EINVAL", "a mapping can be cut between pages only", CITE_UNMAP);
+}
