@@ -1,7 +1,7 @@
 /**
  * The areas of an address space, ordered by address: find, insert and remove in O(log n).
  *
- * Keys (first pages) and row numbers lie in chunks of at most 512, ordered, in typed arrays; the
+ * Keys (first pages) and row numbers lie in chunks of at most 256, ordered, in typed arrays; the
  * directory holds the chunks in order. Several areas may share a page, at different offsets, so
  * equal keys are told apart by the offset in the row.
  *
@@ -16,7 +16,7 @@
  */
 import { AreaRows } from "./area-rows.js";
 
-export const CHUNK_AREAS = 512;
+export const CHUNK_AREAS = 256;
 const GROUP_SHIFT = 6;
 
 interface Chunk {

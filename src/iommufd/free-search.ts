@@ -50,6 +50,11 @@ export class FreeSearch {
     this.#areas = areas;
   }
 
+  /** Nothing was asked since it forgot: removals need not be noted. */
+  get isIdle(): boolean {
+    return this.#memos.length === 0;
+  }
+
   /** Windows changed: nothing is known any more. */
   forget(): void {
     this.#memos.length = 0;

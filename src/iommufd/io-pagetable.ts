@@ -279,10 +279,14 @@ export class IoPagetable implements PagesHolder {
   }
 
   #dropAtPosition(): void {
-    const { areas } = this;
+    const { areas, search } = this;
+    if (search.isIdle) {
+      areas.remove();
+      return;
+    }
     const before = areas.rowBefore();
     areas.remove();
-    this.search.noteRemoval(before < 0 ? 0 : areas.rows.lastPage(before));
+    search.noteRemoval(before < 0 ? 0 : areas.rows.lastPage(before));
   }
 
   /** Areas that domains map, in order. The callback may not move the position. */

@@ -6,7 +6,7 @@ import { type Ioas, unmapAll } from "./ioas.js";
 import { PAGE_SIZE, U64_MAX } from "./limits.js";
 import type { Origin } from "./origin.js";
 import type { UserProcess } from "./ports.js";
-import { lastOf, offsetOf, pageOf } from "./position.js";
+import { lastOf, offsetOf, PAGE_LIMIT, pageOf } from "./position.js";
 import { Unmapped, unmapRange } from "./space-unmap.js";
 
 export interface IovaRanges {
@@ -65,16 +65,21 @@ export function allowIovas(ctx: ContextState, ioasId: number, spans: readonly Sp
 export function ioasUnmap(ctx: ContextState, ioasId: number, iova: bigint, length: bigint): bigint {
   const { space } = ctx.objects.get(ioasId, "ioas") as Ioas;
   const cite = "Linux iommufd_ioas_unmap()";
-  if (iova === 0n && length === U64_MAX) return unmapAll(space);
-  if (iova === U64_MAX || length === U64_MAX) {
+  if (length >= U64_MAX || iova >= U64_MAX || length < 0n || iova < 0n) {
+    if (iova === 0n && length === U64_MAX) return unmapAll(space);
     throw new UapiError("EOVERFLOW", "iova or length is 2^64 - 1", { cite });
   }
   if (length === 0n) throw new UapiError("EINVAL", "length is 0", { cite });
-  const last = lastOf(iova, length);
+  const page = pageOf(iova);
+  const offset = offsetOf(iova);
+  // Length - 1 added as bytes: they may borrow or carry one page.
+  const lastBytes = offset + offsetOf(length) - 1;
+  const lastPage = page + pageOf(length) + (lastBytes >> 12);
+  if (lastPage >= PAGE_LIMIT) lastOf(iova, length);
   const removed = new Unmapped();
-  unmapRange(space, pageOf(iova), offsetOf(iova), pageOf(last), offsetOf(last), removed);
+  unmapRange(space, page, offset, lastPage, lastBytes & 0xfff, removed);
   const total = removed.total;
-  if (total === 0n) throw new UapiError("ENOENT", "nothing is mapped in the range", { cite });
+  if (removed.isNothing) throw new UapiError("ENOENT", "nothing is mapped in the range", { cite });
   return total;
 }
 

@@ -12,10 +12,12 @@ import type { Ioas } from "./ioas.js";
 import { AUTO_ALIGN_MAX, PAGE_SIZE, U64_MAX } from "./limits.js";
 import type { Origin, OriginKey } from "./origin.js";
 import type { UserProcess } from "./ports.js";
-import { addressOf, lastOf, offsetOf, pageOf } from "./position.js";
+import { addressOf, lastOf, offsetOf, PAGE_LIMIT, pageOf } from "./position.js";
 import type { SharedPages } from "./shared-pages.js";
 
 const KNOWN_FLAGS = MapFlag.fixedIova | MapFlag.writeable | MapFlag.readable;
+/** A length up to a page below 2^64 - 1. */
+const LENGTH_MAX = U64_MAX - BigInt(PAGE_SIZE);
 const CITE = { cite: "Linux iommufd_ioas_map()" };
 const CITE_AUTO = { cite: "Linux iopt_alloc_iova()" };
 const CITE_PAGES = { cite: "Linux iopt_insert_area()" };
@@ -33,7 +35,7 @@ export function ioasMap(ctx: ContextState, args: MapArgs, caller: UserProcess): 
   checkFlags(place);
   const ioas = ctx.objects.get(args.ioasId, "ioas") as Ioas;
   const { userVa, length } = args;
-  if (userVa + length > U64_MAX) {
+  if (userVa < 0n || userVa > U64_MAX || length > U64_MAX - userVa) {
     throw new UapiError("EOVERFLOW", "user_va + length is above 2^64 - 1", CITE);
   }
   checkLength(length);
@@ -59,7 +61,8 @@ export function ioasMapFile(ctx: ContextState, args: MapFileArgs, caller: UserPr
 export function ioasCopy(ctx: ContextState, args: CopyArgs): bigint {
   const place = { flags: args.flags, iova: args.dstIova ?? 0n, length: args.length };
   checkFlags(place);
-  if (args.srcIova === U64_MAX) throw new UapiError("EOVERFLOW", "src_iova is 2^64 - 1", CITE);
+  if (args.srcIova >= U64_MAX || args.srcIova < 0n)
+    throw new UapiError("EOVERFLOW", "src_iova is 2^64 - 1", CITE);
   const source = ctx.objects.get(args.srcIoasId, "ioas") as Ioas;
   const pieces = piecesOf(source.space, args.srcIova, args.length);
   const target = ctx.objects.get(args.dstIoasId, "ioas") as Ioas;
@@ -70,7 +73,7 @@ function checkFlags({ flags, iova, length }: Placement): void {
   if ((flags & ~KNOWN_FLAGS) !== 0) {
     throw new UapiError("EOPNOTSUPP", "an unknown flag is set", CITE);
   }
-  if (iova === U64_MAX || length === U64_MAX) {
+  if (iova >= U64_MAX || length >= U64_MAX || iova < 0n) {
     throw new UapiError("EOVERFLOW", "iova or length is 2^64 - 1", CITE);
   }
   if ((flags & (MapFlag.writeable | MapFlag.readable)) === 0) {
@@ -79,7 +82,7 @@ function checkFlags({ flags, iova, length }: Placement): void {
 }
 
 function checkLength(length: bigint): void {
-  if (length <= 0n || length > U64_MAX - BigInt(PAGE_SIZE)) {
+  if (length <= 0n || length > LENGTH_MAX) {
     throw new UapiError("EINVAL", "length is 0 or within a page of 2^64", CITE_PAGES);
   }
 }
@@ -109,17 +112,21 @@ function mapFrom(
   checkOffset(space, startOffset);
   const { origins } = ctx.tables;
   const origin: Origin = origins.take(key);
-  const last = iova + place.length - 1n;
+  const firstPage = pageOf(iova);
+  const firstOffset = offsetOf(iova);
+  const lastBytes = firstOffset + offsetOf(place.length) - 1;
+  const lastPage = firstPage + pageOf(place.length) + (lastBytes >> 12);
   try {
+    const prot = protOf(place.flags);
     space.insert(
-      pageOf(iova),
-      offsetOf(iova),
-      pageOf(last),
-      offsetOf(last),
+      firstPage,
+      firstOffset,
+      lastPage,
+      lastBytes & 0xfff,
       pageOf(start),
       startOffset,
       origin.id,
-      protOf(place.flags),
+      prot,
     );
   } catch (error) {
     origins.put(origin);
@@ -145,34 +152,31 @@ function checkOffset(space: IoPagetable, startOffset: number): void {
 /** The address to map at: checked when fixed, chosen otherwise. */
 function choose(space: IoPagetable, place: Placement, start: bigint): bigint {
   const { length, iova } = place;
-  if ((length & BigInt(space.alignment - 1)) !== 0n) {
-    throw new UapiError("EINVAL", "length is not a multiple of the alignment", {
-      evidence: [{ kind: "alignment", bytes: space.alignment }],
-      ...CITE,
-    });
-  }
+  const mask = space.alignment - 1;
+  if ((offsetOf(length) & mask) !== 0) throw misaligned(space, "length");
   if ((place.flags & MapFlag.fixedIova) === 0) return chooseFree(space, length, start);
-  if ((iova & BigInt(space.alignment - 1)) !== 0n) {
-    throw new UapiError("EINVAL", "iova is not a multiple of the alignment", {
-      evidence: [{ kind: "alignment", bytes: space.alignment }],
-      ...CITE,
-    });
-  }
-  const last = lastOf(iova, length);
-  const isReserved = space.reserved.isReserved(
-    pageOf(iova),
-    offsetOf(iova),
-    pageOf(last),
-    offsetOf(last),
-  );
-  if (isReserved) {
-    const range = space.reserved.reservedIn({ first: iova, last });
+  const offset = offsetOf(iova);
+  if ((offset & mask) !== 0) throw misaligned(space, "iova");
+  const page = pageOf(iova);
+  // Length - 1 added as bytes: they may borrow or carry one page.
+  const lastBytes = offset + offsetOf(length) - 1;
+  const lastPage = page + pageOf(length) + (lastBytes >> 12);
+  if (lastPage >= PAGE_LIMIT) lastOf(iova, length);
+  if (space.reserved.isReserved(page, offset, lastPage, lastBytes & 0xfff)) {
+    const range = space.reserved.reservedIn({ first: iova, last: iova + length - 1n });
     throw new UapiError("EINVAL", "the range touches reserved addresses", {
       evidence: [{ kind: "reserved-range", windows: range === undefined ? [] : [range.span] }],
       cite: "Linux iopt_check_iova()",
     });
   }
   return iova;
+}
+
+function misaligned(space: IoPagetable, what: string): UapiError {
+  return new UapiError("EINVAL", `${what} is not a multiple of the alignment`, {
+    evidence: [{ kind: "alignment", bytes: space.alignment }],
+    ...CITE,
+  });
 }
 
 function chooseFree(space: IoPagetable, length: bigint, start: bigint): bigint {

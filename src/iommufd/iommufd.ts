@@ -76,6 +76,9 @@ export interface BindArgs {
   readonly cookie?: bigint | undefined;
 }
 
+/** No process named: the context's own. */
+const HERE: Caller = {};
+
 /** One context; see the head of the file. */
 export class Iommufd {
   readonly state: ContextState;
@@ -124,8 +127,12 @@ export class Iommufd {
   }
 
   /** IOMMU_IOAS_MAP. @returns the address. */
-  ioasMap(args: MapArgs, from: Caller = {}): bigint {
-    return this.#run(() => ioasMap(this.state, args, from.process ?? this.state.caller));
+  ioasMap(args: MapArgs, from: Caller = HERE): bigint {
+    try {
+      return ioasMap(this.state, args, from.process ?? this.state.caller);
+    } catch (error) {
+      return this.#failed(error);
+    }
   }
 
   /** IOMMU_IOAS_MAP_FILE. @returns the address. */
@@ -140,7 +147,11 @@ export class Iommufd {
 
   /** IOMMU_IOAS_UNMAP. @returns bytes removed. */
   ioasUnmap(ioasId: number, iova: bigint, length: bigint): bigint {
-    return this.#run(() => ioasUnmap(this.state, ioasId, iova, length));
+    try {
+      return ioasUnmap(this.state, ioasId, iova, length);
+    } catch (error) {
+      return this.#failed(error);
+    }
   }
 
   /**
@@ -341,8 +352,12 @@ export class Iommufd {
     try {
       return call();
     } catch (error) {
-      if (UapiError.is(error)) this.lastFailure = error;
-      throw error;
+      return this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): never {
+    if (UapiError.is(error)) this.lastFailure = error;
+    throw error;
   }
 }

@@ -74,6 +74,8 @@ export class OriginTable {
   readonly #origins: (Origin | undefined)[] = [];
   readonly #bySource = new Map<PageSource, Origin[]>();
   readonly #free: number[] = [];
+  /** Taken last: most maps are of the same memory. */
+  #last: Origin | undefined;
 
   get(id: number): Origin {
     const found = this.#origins[id];
@@ -83,12 +85,16 @@ export class OriginTable {
 
   /** The origin with that key, with one reference more. */
   take(key: OriginKey): Origin {
+    const last = this.#last;
+    if (last !== undefined && hasKey(last, key)) {
+      last.refs++;
+      return last;
+    }
     const list = this.#bySource.get(key.source);
-    const found = list?.find(
-      (o) => o.caller === key.caller && o.mode === key.mode && o.writable === key.writable,
-    );
+    const found = list?.find((o) => hasKey(o, key));
     if (found !== undefined) {
       found.refs++;
+      this.#last = found;
       return found;
     }
     const id = this.#free.pop() ?? this.#origins.length;
@@ -102,6 +108,7 @@ export class OriginTable {
 
   put(origin: Origin): void {
     if (--origin.refs > 0) return;
+    if (this.#last === origin) this.#last = undefined;
     this.#origins[origin.id] = undefined;
     this.#free.push(origin.id);
     const list = this.#bySource.get(origin.source) ?? [];
@@ -117,4 +124,13 @@ export class OriginTable {
   of(source: PageSource): readonly Origin[] {
     return this.#bySource.get(source) ?? [];
   }
+}
+
+function hasKey(origin: Origin, key: OriginKey): boolean {
+  return (
+    origin.source === key.source &&
+    origin.caller === key.caller &&
+    origin.mode === key.mode &&
+    origin.writable === key.writable
+  );
 }

@@ -18,8 +18,15 @@ export class Unmapped {
   pages = 0;
   bytes = 0;
 
+  get isNothing(): boolean {
+    return this.pages === 0 && this.bytes === 0;
+  }
+
   get total(): bigint {
-    return (BigInt(this.pages) << 12n) + BigInt(this.bytes);
+    const { pages, bytes } = this;
+    // Exact below 2^53.
+    if (pages < 2 ** 40) return BigInt(pages * 4096 + bytes);
+    return (BigInt(pages) << 12n) + BigInt(bytes);
   }
 }
 
