@@ -159,6 +159,14 @@ test("descriptors of 32 bytes, a queue of two frames, and going round", () => {
   assert.equal(unit.readRegister32(QUEUE.error), 6, "tail not aligned");
 });
 
+test("descriptors that change their size under the head stop the queue", () => {
+  const bench = new VtdBench("scalable");
+  bench.submit(1n | (1n << 4n));
+  bench.unit.writeRegister64(QUEUE.address, bench.queue | (1n << 11n));
+  bench.unit.writeRegister64(QUEUE.tail, 64n);
+  assert.equal(bench.unit.readRegister32(QUEUE.error), 6);
+});
+
 test("contexts: by device, by domain, all", () => {
   const bench = new VtdBench("legacy", { stage2Levels: [4] }, NO_PORTS);
   const table = bench.tables.frame();

@@ -35,9 +35,8 @@ export interface PageRequestParts {
 
 export class PageRequestQueue {
   readonly #parts: PageRequestParts;
-  /** First frame, and how many (PQA). */
-  frame = 0;
-  frames = 1;
+  #frame = 0;
+  #frames = 1;
   /** Bytes from the first request on. */
   #head = 0;
   #tail = 0;
@@ -45,6 +44,14 @@ export class PageRequestQueue {
 
   constructor(parts: PageRequestParts) {
     this.#parts = parts;
+  }
+
+  /** Places the ring: its first frame, and how many (PQA). Head and tail stay inside. */
+  place(frame: number, frames: number): void {
+    this.#frame = frame;
+    this.#frames = frames;
+    this.head = this.#head;
+    this.tail = this.#tail;
   }
 
   get head(): number {
@@ -75,7 +82,7 @@ export class PageRequestQueue {
   }
 
   get #bytes(): number {
-    return this.frames * 4096;
+    return this.#frames * 4096;
   }
 
   /**
@@ -137,7 +144,7 @@ export class PageRequestQueue {
       groupIndex: message.groupIndex,
       frame: message.frame,
     });
-    const pfn = this.frame + (this.#tail >>> 12);
+    const pfn = this.#frame + (this.#tail >>> 12);
     const bytes = new Uint8Array(words.buffer);
     return this.#parts.memory.write(pfn, this.#tail & 0xfff, bytes) === MemoryStatus.ok;
   }

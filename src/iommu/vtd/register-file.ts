@@ -152,8 +152,10 @@ export class RegisterFile {
       queue.wide = getField(words, at, VTD_QUEUE_ADDRESS.wideDescriptors) !== 0;
     } else if ((offset & ~7) === R.pageRequestAddress) {
       const { pageRequests } = this.#parts;
-      pageRequests.frame = getField(words, at, VTD_PAGE_REQUEST_ADDRESS.frame);
-      pageRequests.frames = 2 ** getField(words, at, VTD_PAGE_REQUEST_ADDRESS.size);
+      pageRequests.place(
+        getField(words, at, VTD_PAGE_REQUEST_ADDRESS.frame),
+        2 ** getField(words, at, VTD_PAGE_REQUEST_ADDRESS.size),
+      );
     }
   }
 
