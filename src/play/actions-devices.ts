@@ -1,11 +1,11 @@
 /** Actions on devices: binding, attaching, reports, kernel drivers, and changes of the machine. */
 import { UapiError } from "../abi/index.js";
-import type { DriverDeclaration } from "../driver/index.js";
+import { type DriverDeclaration, SoftwareDriver } from "../driver/index.js";
 import type { AttachPolicy } from "../iommufd/index.js";
 import { leavesDmaAlone } from "../isolation/index.js";
 import { makePasid, type Pasid } from "../units/index.js";
 import { decode } from "./actions-objects.js";
-import { plainDevice, sliceDevice, softwareDevice } from "./dma-devices.js";
+import { fixedSlice, plainDevice } from "./dma-devices.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
 import { need, type Session } from "./session.js";
@@ -34,20 +34,17 @@ export function bind(session: Session, args: ActionArguments<"bind">): StepOutco
 function dmaDevice(session: Session, args: ActionArguments<"bind">) {
   const { world } = session;
   const mediated = world.machine.platform.mediated.get(args.device);
-  if (mediated?.kind === "software") return softwareDevice(args.device);
+  if (mediated?.kind === "software") {
+    return need(new SoftwareDriver("software", args.device).devices[0], "no software device");
+  }
   if (mediated !== undefined) {
-    const pasids = session.parentPasids(mediated.parent);
-    return sliceDevice(world.driver, pasids, args.device, mediated.pasid);
+    const { parent, pasid } = mediated;
+    return pasid === undefined
+      ? session.parent(parent).createSlice(args.device)
+      : fixedSlice(world.driver, parent, args.device, pasid);
   }
   const fn = session.function(args.device);
-  const slices = [...session.bound.keys()].filter(
-    (name) => world.machine.platform.mediated.get(name)?.parent === fn.bdf,
-  );
-  if (slices.length > 0) {
-    throw new UapiError("EBUSY", "mediated devices of this parent are in use", {
-      evidence: [{ kind: "parent-in-use", at: fn.bdf, detail: slices.join(", ") }],
-    });
-  }
+  session.parents.get(fn.bdf)?.checkWhole();
   const routing = args.mode ?? "rid+pasid";
   const declaration: DriverDeclaration = {
     name: "vfio-pci",
@@ -61,8 +58,21 @@ function dmaDevice(session: Session, args: ActionArguments<"bind">) {
   return plainDevice(world.driver, fn, args.device, declaration);
 }
 
-/** What the device's driver does when a user opens it: ATS and page requests as far as they go. */
+/** Memory Space Enable and Bus Master Enable (PCIe 6 § 7.5.1.1.3). */
+const COMMAND = 0x04;
+const ON = 0x0006;
+
+/**
+ * What the device's driver does when a user opens it: memory and bus mastering on, in the bridges
+ * above too; ATS and page requests as far as they go.
+ */
 function enableDma(session: Session, name: string, ats: boolean): void {
+  const { machine } = session.world;
+  const path = [session.function(name)];
+  for (let up = path[0]?.upstreamBridge; up !== undefined; up = up.upstreamBridge) path.push(up);
+  for (const { bdf } of path) {
+    machine.configWrite(bdf, COMMAND, 2, machine.configRead(bdf, COMMAND, 2) | ON);
+  }
   session.world.driver.configure(session.bdf(name), { ats, pageRequests: ats });
 }
 
@@ -96,6 +106,8 @@ export function close(session: Session, args: ActionArguments<"close">): StepOut
     const { fd, object } = session.device(args.device);
     fd.unbind(object);
     session.bound.delete(args.device);
+    const parent = session.world.machine.platform.mediated.get(args.device)?.parent;
+    if (parent !== undefined) session.parents.get(parent)?.removeSlice(object.dma);
     return OK;
   }
   const fd = session.context(args);

@@ -1,6 +1,7 @@
 /**
- * Devices as their drivers hand them out to users: a plain function, a slice of a parent with
- * PASIDs of its own, and one whose DMA software does.
+ * Two kinds of devices as their drivers hand them out, beside those of `driver`: a function that
+ * tells "no PASIDs at all" from "PASIDs that cannot be used here", as the calls of the kernel do
+ * (EOPNOTSUPP, EINVAL); and a slice with one fixed PASID.
  */
 import { UapiError } from "../abi/index.js";
 import type {
@@ -11,10 +12,7 @@ import type {
   IommuDriver,
 } from "../driver/index.js";
 import type { PciFunction } from "../pcie/index.js";
-import { type Bdf, makePasid, type Pasid } from "../units/index.js";
-
-/** PASIDs that a user of a slice may name. */
-const SLICE_PASIDS = 1024;
+import { type Bdf, makePasid } from "../units/index.js";
 
 export function plainDevice(
   driver: IommuDriver,
@@ -48,97 +46,41 @@ function checkRouting(declaration: DriverDeclaration, hasPasids: boolean): void 
   if (!hasPasids) throw new UapiError("EOPNOTSUPP", "the device has no PASIDs");
 }
 
-/** PASIDs of one parent, handed out to its slices; number 0 stands for "no PASID". */
-export class ParentPasids {
-  readonly parent: Bdf;
-  readonly limit: number;
-  readonly #used = new Set<number>();
-
-  constructor(parent: Bdf, limit: number) {
-    this.parent = parent;
-    this.limit = limit;
-  }
-
-  /** @throws UapiError ENOSPC. */
-  take(): Pasid {
-    for (let n = 1; n < this.limit; n++) {
-      if (this.#used.has(n)) continue;
-      this.#used.add(n);
-      return makePasid(n);
-    }
-    throw new UapiError("ENOSPC", "the parent has no PASID left");
-  }
-
-  give(pasid: Pasid): void {
-    this.#used.delete(pasid);
-  }
-}
-
 /**
- * A slice: the user's PASIDs, and "none", each stand for a PASID of the parent's. `fixed`: requests
- * without a PASID always use that one.
+ * A slice whose requests without PASID always use one PASID of the parent's, fixed when it was made.
+ * It names no PASIDs of its own.
  */
-export function sliceDevice(
+export function fixedSlice(
   driver: IommuDriver,
-  pasids: ParentPasids,
+  parent: Bdf,
   label: string,
-  fixed: number | undefined,
+  fixed: number,
 ): DmaDevice {
-  const device = pasids.parent;
-  const taken = new Map<Pasid | undefined, Pasid>();
+  const own = makePasid(fixed);
   return {
     label,
-    function: device,
+    function: parent,
     mediated: true,
-    declaration: {
-      name: "parent",
-      routing: "rid+pasid",
-      pasids: SLICE_PASIDS,
-      noSnoop: false,
-      ats: false,
-      pri: false,
-      translatedOnly: false,
-    },
+    declaration: { ...SLICES, routing: "rid", pasids: 0 },
     get capabilities(): DeviceCapabilities | undefined {
-      return { ...driver.capabilities(device), maxPasids: SLICE_PASIDS };
+      return { ...driver.capabilities(parent), maxPasids: 0 };
     },
-    pasidSpace: device + 1,
+    pasidSpace: parent + 1,
     slotOf(pasid): HardwareSlot {
-      if (pasid !== undefined && pasid >= SLICE_PASIDS) {
-        throw new UapiError("EINVAL", "the PASID is larger than the device has");
-      }
-      if (pasid === undefined && fixed !== undefined) return { device, pasid: makePasid(fixed) };
-      const found = taken.get(pasid) ?? pasids.take();
-      taken.set(pasid, found);
-      return { device, pasid: found };
+      if (pasid === undefined) return { device: parent, pasid: own };
+      throw new UapiError("EOPNOTSUPP", "the device has no PASIDs");
     },
-    releaseSlot(pasid) {
-      const found = taken.get(pasid);
-      if (found === undefined) return;
-      taken.delete(pasid);
-      pasids.give(found);
-    },
-  };
-}
-
-/** A device that sends nothing: its driver reaches memory through an access. */
-export function softwareDevice(label: string): DmaDevice {
-  return {
-    label,
-    function: undefined,
-    mediated: true,
-    declaration: {
-      name: "software",
-      routing: "software",
-      pasids: 0,
-      noSnoop: false,
-      ats: false,
-      pri: false,
-      translatedOnly: false,
-    },
-    capabilities: undefined,
-    pasidSpace: 0,
-    slotOf: () => undefined,
     releaseSlot() {},
   };
 }
+
+/** What the driver of a function with slices declares. */
+export const SLICES: DriverDeclaration = {
+  name: "parent",
+  routing: "rid+pasid",
+  pasids: 1024,
+  noSnoop: false,
+  ats: false,
+  pri: false,
+  translatedOnly: false,
+};

@@ -1,9 +1,10 @@
 /** The state of a scenario as it plays: what its steps have made, by name. */
 import { UapiError } from "../abi/index.js";
+import { MediatedParent } from "../driver/index.js";
 import type { Access, FaultQueue, Iommufd, IommufdDevice, Pin } from "../iommufd/index.js";
 import type { PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../units/index.js";
-import { ParentPasids } from "./dma-devices.js";
+import { SLICES } from "./dma-devices.js";
 import type { World } from "./world.js";
 
 /** A scenario that asks for what is not there cannot be played. */
@@ -38,7 +39,8 @@ export class Session {
   readonly contexts = new Map<string, Iommufd>();
   readonly objects = new Map<string, NamedObject>();
   readonly bound = new Map<string, BoundDevice>();
-  readonly parents = new Map<Bdf, ParentPasids>();
+  /** Drivers that make slices, by their function. */
+  readonly parents = new Map<Bdf, MediatedParent>();
   readonly unplugged = new Map<string, readonly Bdf[]>();
   readonly guestTables = new Map<string, GuestTable>();
   /** Interrupts that software has set up, by device. */
@@ -92,11 +94,12 @@ export class Session {
     return formatBdf(bdf);
   }
 
-  parentPasids(parent: Bdf): ParentPasids {
-    let found = this.parents.get(parent);
+  /** The driver that makes slices of a function. @throws UapiError EOPNOTSUPP without PASIDs. */
+  parent(bdf: Bdf): MediatedParent {
+    let found = this.parents.get(bdf);
     if (found === undefined) {
-      found = new ParentPasids(parent, this.world.driver.capabilities(parent).maxPasids);
-      this.parents.set(parent, found);
+      found = new MediatedParent(this.world.driver, bdf, SLICES);
+      this.parents.set(bdf, found);
     }
     return found;
   }
