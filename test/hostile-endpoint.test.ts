@@ -4,13 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { EXPOSURES } from "./support/hostile-fates.js";
 import {
   ACS_STRICT,
   type HostileHost,
   makeHostileHost,
   ridOfNode,
 } from "./support/hostile-host.js";
-import { Access, EXPOSURES, Place, Type } from "./support/hostile-oracle.js";
+import { Access, Place, Type } from "./support/hostile-oracle.js";
 import { noCounts, runHostileCase } from "./support/hostile-run.js";
 import { HostileWorld } from "./support/hostile-world.js";
 import { Random } from "./support/random.js";

@@ -63,6 +63,18 @@ test("a bridge from conventional PCI replaces the requester and drops the addres
   assert.deepEqual(found.others, []);
 });
 
+test("whoever may name a bridge's requester ID may act for all that is behind it", () => {
+  const below = [{ kind: "conventional", name: "c" }];
+  const bridge = { kind: "pcie-to-pci-bridge", below };
+  const devices = [
+    { kind: "root-port", acs: acs("SV"), below: [{ kind: "endpoint", name: "a" }] },
+    { kind: "root-port", below: [bridge] },
+  ];
+  assert.deepEqual(claimsOf([{ bus: 0, devices }]).others, []);
+  const open = devices.map((device) => ({ ...device, acs: "none" }));
+  assert.deepEqual(claimsOf([{ bus: 0, devices: open }]).others, ["0000:03:00.0"]);
+});
+
 test("translated requests open memory while ATS is on for it or for whom it may name", () => {
   const open = claims(acs("SV"), "none").translated;
   assert.deepEqual(open.openWhileAtsOn.map(formatBdf), ["0000:03:00.0", "0000:04:00.0"]);
@@ -80,6 +92,12 @@ test("direct translated P2P leads past redirect", () => {
     direct.peers.map((peer) => formatBdf(peer.device)),
     ["0000:04:00.0"],
   );
+});
+
+test("outside of every unit nothing is checked, and interrupts neither", () => {
+  assert.equal(claims("none", "none").outside, false);
+  const found = claims(acs("SV"), acs("SV"), { covers: ["b"] });
+  assert.deepEqual([found.outside, found.anyInterrupt], [true, true]);
 });
 
 test("without remapping any interrupt may be sent", () => {

@@ -19,6 +19,7 @@ import { Acs, Flag, NONE, type PciFunction, Place, Role, RouteModel } from "../p
 import type { Bdf, Rid } from "../units/index.js";
 import { makeRid } from "../units/index.js";
 import { effectiveAcs } from "./analysis.js";
+import { iommuScope } from "./iommu-scope.js";
 import { buildP2pGraph } from "./p2p-graph.js";
 import { reachesOf } from "./p2p-graph-reach.js";
 import type { Analysis, Reach } from "./report-types.js";
@@ -52,6 +53,8 @@ export interface UncheckedClaims {
     /** Peers that a port passes them to directly. */
     readonly peers: readonly Reach[];
   };
+  /** No IOMMU unit covers it: all its requests reach memory as they are. */
+  readonly outside: boolean;
   /** Its interrupts are taken for what they say: any vector, any processor. */
   readonly anyInterrupt: boolean;
 }
@@ -65,11 +68,14 @@ export function uncheckedClaims(analysis: Analysis, device: Bdf): UncheckedClaim
   const acsOf = (at: PciFunction) => effectiveAcs(at, judge);
   const model = new RouteModel(fabric, { effectiveAcs: acsOf });
   const owner = vmdDomains(fabric, "linux-7.2").get(fn.segment)?.vmd;
+  const outside = iommuScope(fabric, facts).coverage(owner ?? fn) === "outside";
   const way = climb(model, model.indexOf(fn));
   const requesters: ClaimableRequesters =
     owner === undefined ? way.requesters : { kind: "replaced", rid: owner.rid, by: owner.bdf };
   const impersonates =
-    requesters.kind === "replaced" ? [] : endpointsOn(model, fn, requesters.first, requesters.last);
+    requesters.kind === "replaced"
+      ? []
+      : sendersOn(analysis, fn, requesters.first, requesters.last);
   const withAts = [fn, ...impersonates].filter((at) => at.ats != null);
   const open = way.translationStop === undefined ? withAts.map((at) => at.bdf) : [];
   return {
@@ -82,7 +88,9 @@ export function uncheckedClaims(analysis: Analysis, device: Bdf): UncheckedClaim
       openWhileAtsOn: facts.requesterMatching === false ? [] : open,
       peers: directPeers(model, fn),
     },
-    anyInterrupt: facts.dmar?.interruptRemapping === false || facts.requesterMatching === false,
+    outside,
+    anyInterrupt:
+      outside || facts.dmar?.interruptRemapping === false || facts.requesterMatching === false,
   };
 }
 
@@ -128,15 +136,20 @@ function climb(m: RouteModel, from: number): Way {
   return { requesters: { kind: "buses", first, last, validatedBy }, translationStop: stop };
 }
 
-function endpointsOn(m: RouteModel, fn: PciFunction, first: number, last: number): PciFunction[] {
-  return m.functions.filter(
-    (other) =>
-      other !== fn &&
-      other.segment === fn.segment &&
-      !other.isBridge &&
-      other.busNumber >= first &&
-      other.busNumber <= last,
-  );
+/** Functions one of whose requester IDs, a bridge's included, lies on these buses. */
+function sendersOn(
+  analysis: Analysis,
+  fn: PciFunction,
+  first: number,
+  last: number,
+): PciFunction[] {
+  return analysis.fabric.functions.filter((other) => {
+    if (other === fn || other.isBridge) return false;
+    const ids = analysis.requesterIds(other.bdf)?.ids ?? [];
+    return ids.some(
+      ({ segment, rid }) => segment === fn.segment && rid >>> 8 >= first && rid >>> 8 <= last,
+    );
+  });
 }
 
 /** Peers that translated requests alone reach or reach too: ports pass these directly. */

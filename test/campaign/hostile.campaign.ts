@@ -3,7 +3,7 @@
  * nothing else; every way in which it reaches more than its own was named before, and is traced.
  */
 import type { Campaign } from "../../tools/campaign.js";
-import { EXPOSURES } from "../support/hostile-oracle.js";
+import { EXPOSURES } from "../support/hostile-fates.js";
 import { noCounts, runHostileCase } from "../support/hostile-run.js";
 
 const TRANSACTIONS = { ci: 50_000, full: 10_000_000 };

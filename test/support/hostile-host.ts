@@ -60,6 +60,10 @@ export interface HostileHost {
   readonly functions: readonly HostileNode[];
   readonly unit: HostileUnit;
   readonly remapping: boolean;
+  /** The firmware's table puts the attacker behind the unit. */
+  readonly covered: boolean;
+  /** Some maps have pages of 2 MiB. */
+  readonly largePages: boolean;
   /** Optional paths of the specification exist: between functions, between root ports. */
   readonly functionPeers: boolean;
   readonly rootPeers: boolean;
@@ -79,6 +83,7 @@ export const SHAPES = [
   "bridge",
   "switch-bridge",
   "multi-function",
+  "victim-bridge",
 ] as const;
 
 export const ridOfNode = (node: HostileNode): number => node.bus * 256 + node.device * 8 + node.fn;
@@ -119,6 +124,7 @@ class HostMaker {
     );
     const [attacker] = functions;
     if (attacker === undefined) throw new Error("no attacker");
+    const hasBridge = attacker.kind === "conventional";
     const unit = this.#strict
       ? random.pick(["scalable", "legacy"] as const)
       : random.pick([
@@ -138,6 +144,8 @@ class HostMaker {
       functions,
       unit,
       remapping: this.#strict || random.below(3) > 0,
+      covered: this.#strict || unit === "single-table" || hasBridge || random.below(8) > 0,
+      largePages: random.below(8) === 0,
       functionPeers: random.below(2) === 0,
       rootPeers: random.below(4) === 0,
       mmio,
@@ -153,11 +161,14 @@ class HostMaker {
       this.#node("switch-upstream", this.#name(), 0, 0, below);
     const root = (device: number, ...below: HostileNode[]) =>
       this.#node("root-port", this.#name(), device, 0, below);
-    const bridge = () =>
-      this.#node("pcie-to-pci-bridge", this.#name(), 0, 0, [
-        this.#node("conventional", "a", 1, 0),
-        this.#node("conventional", "v1", 2, 0),
-      ]);
+    const bridge = (...names: readonly string[]) =>
+      this.#node(
+        "pcie-to-pci-bridge",
+        this.#name(),
+        0,
+        0,
+        names.map((name, i) => this.#node("conventional", name, i + 1, 0)),
+      );
     switch (shape) {
       case "direct":
         return [root(1, a()), root(2, v("v1")), root(3, v("v2"))];
@@ -169,9 +180,14 @@ class HostMaker {
           root(2, v("v3")),
         ];
       case "bridge":
-        return [root(1, bridge()), root(2, v("v2"))];
+        return [root(1, bridge("a", "v1")), root(2, v("v2"))];
       case "switch-bridge":
-        return [root(1, up(down(0, bridge()), down(1, v("v2")))), root(2, v("v3"))];
+        return [root(1, up(down(0, bridge("a", "v1")), down(1, v("v2")))), root(2, v("v3"))];
+      case "victim-bridge":
+        return [
+          root(1, up(down(0, a()), down(1, bridge("v1", "v2")))),
+          root(2, bridge("v3", "v4")),
+        ];
       default:
         return [root(1, up(down(0, v("v1", 0), a(1)), down(1, v("v2")))), root(2, v("v3"))];
     }
@@ -271,11 +287,13 @@ function layOut(roots: readonly HostileNode[]): Pages {
 export function platformOf(host: HostileHost): object {
   const { unit, remapping } = host;
   const scalable = unit === "scalable";
+  const victims = host.functions.filter((node) => node !== host.attacker);
   return {
     schema: "ioasis/platform/1",
     roots: [{ bus: 0, devices: host.roots.map(deviceOfNode) }],
     iommu: {
       kind: "intel",
+      ...(host.covered ? {} : { covers: victims.map((node) => node.name) }),
       scalable,
       pasid: scalable,
       interruptRemapping: remapping,
@@ -347,12 +365,13 @@ export function describeHost(host: HostileHost): string {
     ];
     return [facts.join(" "), ...node.below.map((child) => line(child, depth + 1))].join("\n");
   };
-  const { unit, remapping, functionPeers, rootPeers, shape } = host;
+  const { unit, remapping, covered, functionPeers, rootPeers, shape } = host;
   const head = JSON.stringify({
     seed: host.seed,
     shape,
     unit,
     remapping,
+    covered,
     functionPeers,
     rootPeers,
   });

@@ -1,7 +1,7 @@
 /** What the product says of a device's exposures, read before the device does anything. */
 import { type Analysis, analyse, type Reach, uncheckedClaims } from "../../src/isolation/index.js";
 import type { Machine } from "../../src/machine/index.js";
-import { type Bdf, ridOf } from "../../src/units/index.js";
+import type { Bdf } from "../../src/units/index.js";
 
 export interface NamedExposures {
   /** Other devices use the same maps. */
@@ -13,6 +13,8 @@ export interface NamedExposures {
   /** All memory while ATS is on. */
   readonly translated: boolean;
   readonly interrupts: boolean;
+  /** No unit covers it. */
+  readonly outside: boolean;
   /** The device may send as this requester. */
   requesters(rid: number): boolean;
 }
@@ -31,11 +33,14 @@ export function nameExposures(machine: Machine, device: Bdf): NamedExposures {
     translatedPeers: pagesOf(translated.peers),
     translated: translated.openWhileAtsOn.length > 0,
     interrupts: claims.anyInterrupt,
+    outside: claims.outside,
     requesters: (rid) =>
       requesters.kind === "buses"
         ? rid >>> 8 >= requesters.first &&
           rid >>> 8 <= requesters.last &&
-          claims.impersonates.some((other) => ridOf(other) === rid)
+          claims.impersonates.some((other) =>
+            analysis.requesterIds(other)?.ids.some((id) => id.rid === rid),
+          )
         : rid === requesters.rid,
   };
 }

@@ -6,26 +6,16 @@
  * Writes outside of what was predicted show at the next scan of all bytes; a case that fails there
  * is run again with a scan after every request, so that the message names the one.
  */
+import { AddressMode, Opcode, readLocal, startCommand } from "../../src/devices/index.js";
 import type { TraceRecord, Transaction } from "../../src/machine/index.js";
 import type { AddressType, MemoryAccess, MemoryRequest } from "../../src/pcie/index.js";
 import { makePasid, makeRid } from "../../src/units/index.js";
-import {
-  AcsBit,
-  describeHost,
-  type HostileNode,
-  makeHostileHost,
-  ridOfNode,
-} from "./hostile-host.js";
+import { HostileChooser } from "./hostile-chooser.js";
+import { EXPOSURES, type ExposureName } from "./hostile-fates.js";
+import { describeHost, makeHostileHost, ridOfNode } from "./hostile-host.js";
 import { type NamedExposures, nameExposures } from "./hostile-named.js";
-import {
-  Access,
-  EXPOSURES,
-  type ExposureName,
-  type HostileRequest,
-  Place,
-  Type,
-} from "./hostile-oracle.js";
-import { HostileWorld, MEMORY_FIRST, MEMORY_PAGES, PASIDS } from "./hostile-world.js";
+import { Access, type HostileRequest, Place, Type } from "./hostile-oracle.js";
+import { HostileWorld, MEMORY_FIRST } from "./hostile-world.js";
 import { Random } from "./random.js";
 
 export interface HostileCounts {
@@ -74,6 +64,7 @@ class ScanFailure extends Error {}
 
 const SCAN_EVERY = 250;
 const MUTATE_EVERY = 200;
+const ENGINE_EVERY = 16;
 /** Traced requests of each exposure and case. */
 const TRACES = 2;
 const ACCESS_NAMES: readonly MemoryAccess[] = ["read", "read", "write", "atomic"];
@@ -88,7 +79,7 @@ class HostileCase {
   readonly #named: NamedExposures;
   readonly #pool: Uint8Array;
   readonly #traces = new Map<number, number>();
-  readonly #rids: readonly number[];
+  readonly #chooser: HostileChooser;
   readonly #request: HostileRequest = {
     rid: 0,
     pasid: -1,
@@ -111,8 +102,7 @@ class HostileCase {
     this.#named = nameExposures(this.#world.machine, this.#world.attacker);
     this.#pool = new Uint8Array(0x1_0000);
     for (let i = 0; i < this.#pool.length; i++) this.#pool[i] = this.#random.next();
-    const aliases = host.functions.flatMap(({ parent }) => (parent?.secondary ?? 0) * 256);
-    this.#rids = [...host.functions.map(ridOfNode), ...aliases];
+    this.#chooser = new HostileChooser(this.#world, this.#random);
     if (host.strict) counts.strict++;
   }
 
@@ -138,16 +128,22 @@ class HostileCase {
   #one(): void {
     const { machine, oracle, attacker, interrupts } = this.#world;
     const q = this.#request;
-    this.#choose(q);
+    this.#chooser.choose(q);
+    const byEngine = this.#isForEngine(q);
+    // A translated request of the engine carries no PASID: it has done its work.
+    if (byEngine && q.type === Type.translated) q.pasid = -1;
     const data = q.access === Access.read ? undefined : this.#data(q);
     oracle.predict(q);
     const { place, exposure } = oracle;
     const counted = place !== Place.nothing && place !== Place.translation;
-    const records = counted ? this.#wantsTrace(exposure) : undefined;
+    const wanted = counted ? this.#wantsTrace(exposure) : undefined;
+    const records = wanted ?? (byEngine ? [] : undefined);
     if (records !== undefined) machine.observer = { record: (record) => records.push(record) };
     interrupts.length = 0;
-    const done = machine.transact(attacker, { tlp: tlpOf(q), data });
-    machine.observer = records === undefined ? machine.observer : undefined;
+    const done = byEngine
+      ? this.#byEngine(q, data, records)
+      : machine.transact(attacker, { tlp: tlpOf(q), data });
+    if (records !== undefined) machine.observer = undefined;
     this.#measure(q, data, done);
     this.#compareReport(done);
     if (!counted) return;
@@ -156,105 +152,61 @@ class HostileCase {
     this.#counts.by[name]++;
     if (this.#world.host.strict && name !== "own") this.#fail(`${name} although all is on`);
     this.#checkNamed(name, q);
-    if (records !== undefined) {
+    if (wanted !== undefined && records !== undefined) {
       this.#checkTrace(name, records);
       this.#counts.traced[name]++;
     }
   }
 
-  #choose(q: HostileRequest): void {
-    const random = this.#random;
-    const dice = random.next();
-    q.rid = this.#chooseRid(dice & 0xff);
-    q.pasid = ((dice >>> 8) & 0xf) < 11 ? -1 : this.#choosePasid();
-    const type = (dice >>> 12) & 0x1f;
-    q.type = type < 22 ? Type.untranslated : type < 25 ? Type.translationRequest : Type.translated;
-    const access = (dice >>> 17) & 0xf;
-    q.access = access < 7 ? Access.write : access < 14 ? Access.read : Access.atomic;
-    q.pfn = this.#choosePage((dice >>> 21) & 0xff, q.type);
-    q.offset = random.below(4096);
-    const most = Math.min(4096 - q.offset, dice >>> 29 === 0 ? 4096 : 32);
-    q.length = 1 + random.below(most);
-    if (q.access === Access.atomic) {
-      q.offset &= ~7;
-      q.length = (dice >>> 30) & 1 ? 4 : 8;
+  /** Every so often the engine sends what it is told by its registers. */
+  #isForEngine(q: HostileRequest): boolean {
+    return (
+      this.#index % ENGINE_EVERY === 0 &&
+      q.type !== Type.translationRequest &&
+      q.access !== Access.atomic
+    );
+  }
+
+  /** The same request by way of the engine's registers; the report is that of its trace. */
+  #byEngine(
+    q: HostileRequest,
+    data: Uint8Array | undefined,
+    records: readonly TraceRecord[] | undefined,
+  ): Transaction {
+    const { engine } = this.#world;
+    const address = BigInt(q.pfn) * 4096n + BigInt(q.offset);
+    let pattern = 0n;
+    for (let i = Math.min(8, q.length) - 1; i >= 0; i--) {
+      pattern = (pattern << 8n) | BigInt(data?.[i] ?? 0);
     }
-    if (q.type === Type.translationRequest) {
-      q.access = Access.read;
-      q.offset = random.below(2);
-      q.length = 8;
-    }
-    if (random.below(3) === 0) this.#aim(q);
-    if (q.pfn >= 0xfee00 && q.pfn <= 0xfeeff && q.pasid < 0) this.#chooseInterrupt(q);
-  }
-
-  /** At something that is mapped: for the requester named, or for another. */
-  #aim(q: HostileRequest): void {
-    const random = this.#random;
-    const target = this.#world.target(random);
-    if (target === undefined || q.type === Type.translated) return;
-    const dice = random.below(8);
-    if (dice > 0) q.pfn = target.iova;
-    if (dice > 1) q.pasid = target.pasid;
-    if (dice > 2) q.rid = target.rid;
-  }
-
-  #chooseRid(dice: number): number {
-    const random = this.#random;
-    if (dice < 140) return ridOfNode(this.#world.host.attacker);
-    if (dice < 210) return random.pick(this.#rids);
-    if (dice < 230) return this.#world.host.attacker.bus * 256 + random.below(256);
-    return random.below(0x1_0000);
-  }
-
-  #choosePasid(): number {
-    const random = this.#random;
-    if (random.below(8) === 0) return random.below(0x10_0000);
-    return random.below(5) === 0 ? 0 : random.pick(PASIDS);
-  }
-
-  #choosePage(dice: number, type: number): number {
-    const random = this.#random;
-    const { host, iovas, barPages, tableFrames } = this.#world;
-    const known = type === Type.translated ? 40 : 150;
-    if (dice < known) return random.pick(iovas);
-    if (dice < 185) return random.pick(barPages);
-    if (dice < 195) return host.mmio.first + random.below(host.mmio.last - host.mmio.first + 40);
-    if (dice < 215) return MEMORY_FIRST + random.below(MEMORY_PAGES + 2);
-    if (dice < 240) return 0xfee00 + random.below(256);
-    if (dice < 246) return random.pick(tableFrames);
-    if (dice < 250) return random.below(0x1000);
-    return random.next() * 0x10_0000 + random.below(0x10_0000);
-  }
-
-  /** Mostly an index that exists, mostly well made. */
-  #chooseInterrupt(q: HostileRequest): void {
-    const random = this.#random;
-    const { interrupts } = this.#world.rows;
-    const dice = random.below(16);
-    if (dice > 0) q.access = Access.write;
-    if (dice > 1) q.length = 4;
-    q.offset &= ~3;
-    q.length = Math.min(q.length, 4096 - q.offset);
-    q.word = random.below(256);
-    if (dice < 4) {
-      q.word = random.next();
-      return;
-    }
-    const index = random.below(interrupts.length + 1);
-    const counts = dice < 8;
-    const handle = counts ? Math.max(0, index - 1) : index;
-    q.word = counts ? index - handle : q.word;
-    const address = ((handle & 0x7fff) << 5) | 0x10 | (counts ? 8 : 0) | ((handle >>> 15) << 2);
-    q.pfn = 0xfee00 + (address >>> 12);
-    q.offset = address & 0xfff;
+    for (let i = 8; data !== undefined && i < q.length; i++) data[i] = data[i % 8] as number;
+    const isRead = q.access === Access.read;
+    const { error } = startCommand(engine, {
+      opcode: isRead ? Opcode.Copy : Opcode.Fill,
+      source: isRead ? address : 0n,
+      destination: isRead ? 0n : address,
+      destinationLocal: isRead,
+      length: q.length,
+      chunk: 4096,
+      pattern,
+      mode: q.type === Type.translated ? AddressMode.RawTranslated : AddressMode.Untranslated,
+      pasid: q.pasid < 0 ? undefined : makePasid(q.pasid),
+      hostile: true,
+      requester: makeRid(q.rid),
+    });
+    const last = records?.at(-1);
+    if (last?.kind !== "delivered") this.#fail("the engine sent nothing");
+    const { delivery } = last;
+    if (!isRead) return { completion: { kind: "posted" }, delivery };
+    if (error !== "None") return { completion: { kind: "unsupported-request" }, delivery };
+    return { completion: { kind: "data", data: readLocal(engine, 0, q.length) }, delivery };
   }
 
   #data(q: HostileRequest): Uint8Array {
     const isInterrupt = q.pfn >= 0xfee00 && q.pfn <= 0xfeeff;
     const at = this.#random.below(this.#pool.length - 4096);
     const data = this.#pool.subarray(at, at + q.length);
-    if (!isInterrupt) return data;
+    if (!isInterrupt) return this.#isForEngine(q) ? data.slice() : data;
     const own = data.slice();
     for (let i = 0; i < Math.min(4, own.length); i++) own[i] = q.word >>> (8 * i);
     return own;
@@ -272,8 +224,9 @@ class HostileCase {
     if (interrupts.length > 0) this.#fail("an interrupt reached the processors");
     if (place === Place.translation) {
       if (completion.kind !== "translation") this.#fail("no translation came back");
-      const { pfn, read, write } = completion.translation;
-      const isRight = pfn === oracle.frame && (!read || (oracle.perm & 1) !== 0);
+      const { pfn, pageCount, read, write } = completion.translation;
+      const frame = pfn + (q.pfn % pageCount);
+      const isRight = frame === oracle.frame && (!read || (oracle.perm & 1) !== 0);
       if (!isRight || (write && (oracle.perm & 2) === 0)) this.#fail("a wrong translation");
       return;
     }
@@ -328,10 +281,15 @@ class HostileCase {
   }
 
   #measureInterrupt(): void {
-    const { oracle, interrupts, attacker } = this.#world;
+    const { host, oracle, interrupts, attacker } = this.#world;
     const [first] = interrupts;
     if (interrupts.length !== 1 || first === undefined) this.#fail("no interrupt came");
-    else if (
+    if (!host.covered) {
+      // Without a unit nobody takes the message apart.
+      if (first.from !== attacker || first.data !== this.#request.word) this.#fail("another came");
+      return;
+    }
+    if (
       first.from !== attacker ||
       first.remapped !== oracle.remapped ||
       first.interrupt?.vector !== oracle.vector ||
@@ -383,6 +341,7 @@ class HostileCase {
       "forged-bus": () => unit !== undefined && unit.requester !== own,
       "forged-range": () => unit !== undefined && unit.requester !== own,
       "forged-any": () => unit !== undefined && unit.requester !== own,
+      outside: () => unit === undefined && delivery !== undefined && !isPeer,
       translated: () => request?.addressType === "translated" && unit !== undefined,
       "interrupt-any": () => delivery?.kind === "interrupt" && !delivery.remapped,
       "interrupt-forged": () => delivery?.kind === "interrupt" && unit?.requester !== own,
@@ -404,6 +363,7 @@ class HostileCase {
       "forged-bus": () => said.requesters(oracle.arrives),
       "forged-range": () => said.requesters(oracle.arrives),
       "forged-any": () => said.requesters(oracle.arrives),
+      outside: () => said.outside,
       translated: () => said.translated,
       "interrupt-any": () => said.interrupts,
       "interrupt-forged": () => said.requesters(oracle.arrives),
@@ -461,6 +421,3 @@ function tlpOf(q: HostileRequest): MemoryRequest {
           },
   };
 }
-
-/** For messages and tests. */
-export const isValidated = (node: HostileNode): boolean => ((node.acs ?? 0) & AcsBit.SV) !== 0;

@@ -3,17 +3,18 @@
  * as it is and as the oracle says it must be. Memory is observed in its backing buffer, BARs by
  * probes in place of the functions' own, tables in their frames, interrupts at the processors.
  */
+import type { BarAccess } from "../../src/devices/index.js";
 import { HostDriver, machineHost, type PagingDomain } from "../../src/driver/index.js";
 import { type DeliveredInterrupt, hardwareRouting, Machine } from "../../src/machine/index.js";
 import { BufferBacking } from "../../src/memory/index.js";
 import { buildPlatform, readPlatform } from "../../src/platform/index.js";
 import { type Bdf, makePasid } from "../../src/units/index.js";
+import { pathOf } from "./hostile-fates.js";
 import { type HostileHost, type HostileNode, platformOf, ridOfNode } from "./hostile-host.js";
 import {
   type HostileMap,
   HostileOracle,
   HostileRows,
-  pathOf,
   READ,
   rowKey,
   WRITE,
@@ -21,7 +22,10 @@ import {
 import type { Random } from "./random.js";
 
 const PAGE = 4096;
+/** Small pages; with large ones 2 MiB follow. */
 export const MEMORY_PAGES = 64;
+const LARGE_PAGES = 512;
+const LARGE_IOVA = 0x4_0000;
 export const MEMORY_FIRST = 0x40_0000;
 export const PASIDS = [1, 5, 7] as const;
 const FLAGS = { nestParent: false, dirtyTracking: false, pasid: false, userAllocated: false };
@@ -36,6 +40,8 @@ interface Slot {
   /** Rows that lead to it. */
   readonly keys: readonly number[];
   attached: boolean;
+  /** Holds the large page. */
+  large: boolean;
 }
 
 export class HostileWorld {
@@ -45,7 +51,11 @@ export class HostileWorld {
   readonly rows = new HostileRows();
   readonly oracle: HostileOracle;
   readonly attacker: Bdf;
-  readonly memory = new BufferBacking("user memory", MEMORY_PAGES * PAGE);
+  readonly memory: BufferBacking;
+  /** Frames of user memory. */
+  readonly memoryPages: number;
+  /** The engine's registers, as its own software sees them. */
+  readonly engine: BarAccess;
   readonly memoryShadow: Uint8Array;
   /** All BARs, by page of the MMIO range: byte `barAt(page)`. */
   readonly bars: Uint8Array;
@@ -76,7 +86,11 @@ export class HostileWorld {
     this.machine.onInterrupt = (interrupt) => this.interrupts.push(interrupt);
     this.driver = new HostDriver(machineHost(this.machine));
     this.attacker = this.bdf(host.attacker);
+    // Large pages need aligned frames, so theirs follow at the next multiple.
+    this.memoryPages = host.largePages ? 2 * LARGE_PAGES : MEMORY_PAGES;
+    this.memory = new BufferBacking("user memory", this.memoryPages * PAGE);
     this.machine.memory.addUserMemory(this.memory, { first: MEMORY_FIRST });
+    this.engine = this.#engineBar();
     fill(this.memory.bytes, random);
     this.memoryShadow = this.memory.bytes.slice();
     this.bars = this.#probes();
@@ -89,7 +103,7 @@ export class HostileWorld {
     this.oracle = new HostileOracle(
       host,
       this.rows,
-      (pfn) => pfn >= MEMORY_FIRST && pfn < MEMORY_FIRST + MEMORY_PAGES,
+      (pfn) => pfn >= MEMORY_FIRST && pfn < MEMORY_FIRST + this.memoryPages,
       (pfn) => this.#tableSet.has(pfn),
     );
   }
@@ -173,6 +187,17 @@ export class HostileWorld {
     this.snapshot();
   }
 
+  #engineBar(): BarAccess {
+    const engine = this.machine.engine(this.attacker);
+    if (engine === undefined) throw new Error("the attacker has no engine");
+    const read = engine.readBar.bind(engine);
+    const write = engine.writeBar.bind(engine);
+    return {
+      read: (offset, length) => read(0, offset, length),
+      write: (offset, data) => write(0, offset, data),
+    };
+  }
+
   #probes(): Uint8Array {
     let bytes = 0;
     for (const { bar } of this.host.functions) {
@@ -208,15 +233,19 @@ export class HostileWorld {
   #attachAll(): void {
     const { host } = this;
     const single = host.unit === "single-table";
-    const conventional = host.functions.filter((node) => node.kind === "conventional");
     const rest = host.functions.filter((node) => node.kind !== "conventional");
+    const bridges = new Map<number, HostileNode[]>();
+    for (const node of host.functions) {
+      if (node.kind !== "conventional") continue;
+      const bus = node.parent?.secondary ?? 0;
+      bridges.set(bus, [...(bridges.get(bus) ?? []), node]);
+    }
     if (single) this.#addSlot(host.functions, -1, [rowKey(0, -1)]);
     else {
-      if (conventional.length > 0) {
+      for (const [bus, conventional] of bridges) {
         // Everything behind a bridge sends as device 0, function 0 of its bus (PCI Express to
         // PCI/PCI-X Bridge 1.0 § 2.3).
-        const bridge = (conventional[0] as HostileNode).parent?.secondary ?? 0;
-        const rids = [...conventional.map(ridOfNode), bridge * 256];
+        const rids = [...conventional.map(ridOfNode), bus * 256];
         this.#addSlot(
           conventional,
           -1,
@@ -224,6 +253,7 @@ export class HostileWorld {
         );
       }
       for (const node of rest) {
+        if (!host.covered && node === host.attacker) continue;
         const rid = ridOfNode(node);
         this.#addSlot([node], -1, [rowKey(rid, -1)]);
         if (!this.#mayUsePasids(node)) continue;
@@ -252,11 +282,33 @@ export class HostileWorld {
       this.host.unit === "single-table" ? FLAGS : flags,
       undefined,
     );
-    const slot: Slot = { members, pasid, domain, map: new Map(), keys, attached: false };
+    const slot: Slot = {
+      members,
+      pasid,
+      domain,
+      map: new Map(),
+      keys,
+      attached: false,
+      large: false,
+    };
     this.#slots.push(slot);
     this.#attach(slot);
     const count = 4 + this.#random.below(5);
     for (let i = 0; i < count; i++) this.#mapOne(slot);
+    if (this.host.largePages) this.#mapLarge(slot);
+  }
+
+  /** 2 MiB in one entry, given to one slot: for the oracle 512 pages. */
+  #mapLarge(slot: Slot): void {
+    if (this.#slots.some(({ large }) => large)) return;
+    if (this.#random.below(3) > 0) return;
+    const first = MEMORY_FIRST + LARGE_PAGES;
+    slot.domain.map(LARGE_IOVA, first, LARGE_PAGES, READ | WRITE);
+    slot.large = true;
+    for (let i = 0; i < LARGE_PAGES; i++) {
+      slot.map.set(LARGE_IOVA + i, { pa: first + i, perm: READ | WRITE });
+    }
+    for (let i = 0; i < 8; i++) this.iovas.push(LARGE_IOVA + this.#random.below(LARGE_PAGES));
   }
 
   #attach(slot: Slot): void {
@@ -307,12 +359,17 @@ export class HostileWorld {
     const iovas = [...slot.map.keys()];
     if (iovas.length === 0) return;
     const iova = this.#random.pick(iovas);
-    slot.domain.unmap(iova, 1);
+    const isLarge = slot.large && iova >= LARGE_IOVA && iova < LARGE_IOVA + LARGE_PAGES;
+    const first = isLarge ? LARGE_IOVA : iova;
+    const count = isLarge ? LARGE_PAGES : 1;
+    slot.domain.unmap(first, count);
     slot.domain.sync();
-    slot.map.delete(iova);
+    for (let i = 0; i < count; i++) slot.map.delete(first + i);
+    if (isLarge) slot.large = false;
   }
 
   #setAts(node: HostileNode, on: boolean): void {
+    if (!this.host.covered && node === this.host.attacker) return;
     const { ats } = this.driver.configure(this.bdf(node), { ats: on, pageRequests: false });
     if (ats !== (on && this.host.unit !== "single-table")) {
       throw new Error(`${node.name}: ATS is ${ats} where ${on} was asked for`);
@@ -330,6 +387,7 @@ export class HostileWorld {
       return;
     }
     for (const node of this.host.functions) {
+      if (!this.host.covered && node === this.host.attacker) continue;
       const requester = node.kind === "conventional" ? undefined : ridOfNode(node);
       const bus = node.parent?.secondary ?? 0;
       const buses = requester === undefined ? { first: bus, last: bus } : undefined;
