@@ -11,6 +11,7 @@
  */
 
 const SLOT_WORDS = 8;
+const SLOT_SHIFT = 3;
 const WAYS = 4;
 const SET_WORDS = SLOT_WORDS * WAYS;
 const SET_SHIFT = 5;
@@ -149,7 +150,14 @@ export class Iotlb {
       else if (held === tag && slots[at] === frameLo && slots[at | 1] === frameHi) slot = at;
     }
     if (slot < 0) {
-      slot = free < 0 ? this.#replace(set) : free;
+      slot = free;
+      if (slot < 0) {
+        // The set is full: its ways go in turn.
+        const way = this.#oldest[set] as number;
+        this.#oldest[set] = (way + 1) & (WAYS - 1);
+        slot = first | (way << SLOT_SHIFT);
+        this.#forget(slots[slot | 2] as number);
+      }
       const live = this.#live;
       live[size] = (live[size] as number) + 1;
       if (stage1 === true) this.#stage1Live++;
@@ -237,22 +245,17 @@ export class Iotlb {
     return true;
   }
 
-  /** Makes room in a full set: its ways go in turn. */
-  #replace(set: number): number {
-    const way = this.#oldest[set] as number;
-    this.#oldest[set] = (way + 1) & (WAYS - 1);
-    const slot = set * SET_WORDS + way * SLOT_WORDS;
-    this.#drop(slot);
-    return slot;
+  #drop(slot: number): void {
+    this.#forget(this.#slots[slot + 2] as number);
+    this.#slots[slot + 2] = 0;
   }
 
-  #drop(slot: number): void {
-    const tag = this.#slots[slot + 2] as number;
+  /** Counts an entry of that tag out. */
+  #forget(tag: number): void {
     const size = (tag >>> SIZE_SHIFT) & 3;
     const live = this.#live;
     live[size] = (live[size] as number) - 1;
     if ((tag & STAGE1) !== 0) this.#stage1Live--;
-    this.#slots[slot + 2] = 0;
   }
 
   #sweep(isGone: (slot: number) => boolean): void {

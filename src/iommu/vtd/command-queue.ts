@@ -117,7 +117,8 @@ export class CommandQueue {
     if (this.wide && !this.#scalable) return VtdQueueError.widthInvalid;
     if (this.#tail >= this.frames * 4096) return VtdQueueError.tailInvalid;
     const step = (this.wide ? VTD_WIDE_DESCRIPTOR_WORDS : VTD_DESCRIPTOR_WORDS) * 4;
-    // The head is misplaced when the descriptors' size changed under it: it would never meet the tail.
+    // The head is misplaced when the descriptors' size changed under it: it would never meet the
+    // tail.
     const isAligned = this.#tail % step === 0 && this.#head % step === 0;
     return isAligned ? VtdQueueError.none : VtdQueueError.tailNotAligned;
   }
