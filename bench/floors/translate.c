@@ -22,7 +22,7 @@ typedef struct {
 typedef struct {
   uint32_t status, lo, hi, page_shift, reason, completion, source;
   uint32_t rights;
-  uint8_t privileged_page, snooped, recorded;
+  uint8_t recorded;
   int32_t domain;
 } answer_t;
 
@@ -151,11 +151,11 @@ static uint32_t finish(const request_t *r, answer_t *a, uint32_t flags, uint32_t
   a->lo = is_ats ? lo & ~((1u << page_shift) - 1) : lo;
   a->hi = hi;
   a->page_shift = page_shift;
-  a->snooped = (rights & R_SNOOP) || (flags >> 11 & 1) || !r->no_snoop;
-  a->privileged_page = !(rights & R_S1_USER);
   uint32_t allowed = allowed_needs(rights, need & N_PRIVILEGED, process->w[P_RULES]);
   if (!(need & N_EXECUTE)) allowed &= ~N_EXECUTE;
   if (is_ats && !(rights & R_DIRTY)) allowed &= ~N_WRITE;
+  if (!(rights & R_S1_USER)) allowed |= 8;
+  if ((rights & R_SNOOP) || (flags >> 11 & 1) || !r->no_snoop) allowed |= 16;
   a->rights = allowed;
   return 0;
 }

@@ -48,8 +48,8 @@ export type DmaStatus = (typeof DmaStatus)[keyof typeof DmaStatus];
 export const DmaSource = { bypass: 0, cache: 1, walk: 2 } as const;
 export type DmaSource = (typeof DmaSource)[keyof typeof DmaSource];
 
-/** Bits of a translated page's rights. */
-export const PageRight = { read: 1, write: 2, execute: 4 } as const;
+/** Bits of a translated page's rights, and of what else is true of it. */
+export const PageRight = { read: 1, write: 2, execute: 4, privilegedPage: 8, snooped: 16 } as const;
 
 /** PCIe 6 § 2.2.9.1. */
 export const CompletionStatus = { success: 0, unsupportedRequest: 1, completerAbort: 4 } as const;
@@ -73,10 +73,6 @@ export class DmaAnswer {
   pageShift = 12;
   /** What requests of this privilege may do with the page: bits of {@link PageRight}. */
   rights = 0;
-  /** The page is one of the kernel's (stage 1 without U/S). */
-  privilegedPage = false;
-  /** The access is snooped even if the request asked for no snoop. */
-  snooped = false;
   /** Of a fault: the unit's own code, for VT-d one of `VtdFault`. */
   reason = 0;
   /** Of a refused translation request: how it completes; PCIe 6 § 10.2.3. */
@@ -109,6 +105,24 @@ export class DmaAnswer {
 
   set executable(value: boolean) {
     this.#setRight(PageRight.execute, value);
+  }
+
+  /** The page is one of the kernel's (stage 1 without U/S). */
+  get privilegedPage(): boolean {
+    return (this.rights & PageRight.privilegedPage) !== 0;
+  }
+
+  set privilegedPage(value: boolean) {
+    this.#setRight(PageRight.privilegedPage, value);
+  }
+
+  /** The access is snooped: it did not ask otherwise, or is not asked. */
+  get snooped(): boolean {
+    return (this.rights & PageRight.snooped) !== 0;
+  }
+
+  set snooped(value: boolean) {
+    this.#setRight(PageRight.snooped, value);
   }
 
   /** {@link completionStatus} in words. */

@@ -230,9 +230,10 @@ function finish(
   answer.lo = lo;
   answer.hi = hi;
   answer.pageShift = pageShift;
-  answer.rights = allowedNeeds(rights, 0, 0) & (PageRight.read | PageRight.write);
-  answer.privilegedPage = false;
-  answer.snooped = (rights & Rights.snoop) !== 0 || !request.noSnoop;
+  const isSnooped = (rights & Rights.snoop) !== 0 || !request.noSnoop;
+  answer.rights =
+    (allowedNeeds(rights, 0, 0) & (PageRight.read | PageRight.write)) |
+    (isSnooped ? PageRight.snooped : 0);
   return 0;
 }
 

@@ -24,7 +24,6 @@ export function answerNothing(answer: DmaAnswer): void {
   answer.hi = 0;
   answer.pageShift = 12;
   answer.rights = 0;
-  answer.privilegedPage = false;
 }
 
 /** The request goes on with its own address. */
@@ -34,9 +33,11 @@ export function identity(request: DmaRequest, answer: DmaAnswer): void {
   answer.hi = request.hi;
   answer.pageShift = 63;
   const mayExecute = request.hasPasid && request.execute;
-  answer.rights = PageRight.read | PageRight.write | (mayExecute ? PageRight.execute : 0);
-  answer.privilegedPage = false;
-  answer.snooped = !request.noSnoop;
+  answer.rights =
+    PageRight.read |
+    PageRight.write |
+    (mayExecute ? PageRight.execute : 0) |
+    (request.noSnoop ? 0 : PageRight.snooped);
   answer.source = DmaSource.bypass;
   answer.domainId = undefined;
 }

@@ -21,6 +21,7 @@ import {
   type DmaRequest,
   DmaSource,
   DmaStatus,
+  PageRight,
 } from "../translation.js";
 import { WalkFault } from "../walk-result.js";
 import type { Stage1Walk } from "../walk-stage1.js";
@@ -38,6 +39,7 @@ import { ContextFlag, ContextWord, type DeviceTable, LegacyWord } from "./device
 import type { EventLog } from "./event-log.js";
 import type { PasidTable } from "./pasid-table.js";
 import { ProcessFlag, ProcessWord } from "./process-line.js";
+import type { TranslatorParts } from "./translator-parts.js";
 import {
   checkPrivilege,
   denialFault,
@@ -45,17 +47,6 @@ import {
   stage1Fault,
   stage2Fault,
 } from "./walk-faults.js";
-
-/** The parts that a translation uses. */
-export interface TranslatorParts {
-  readonly capabilities: VtdCapabilities;
-  readonly contexts: DeviceTable;
-  readonly pasids: PasidTable;
-  readonly iotlb: Iotlb;
-  readonly stage1: Stage1Walk;
-  readonly stage2: Stage2Walk;
-  readonly log: EventLog;
-}
 
 const INTERRUPT_PREFIX = 0xfee;
 
@@ -102,6 +93,8 @@ const DONE = DmaStatus.translated;
 const COMPLETED = DmaStatus.completed;
 const FROM_CACHE = DmaSource.cache;
 const FROM_WALK = DmaSource.walk;
+const PRIVILEGED_PAGE = PageRight.privilegedPage;
+const SNOOPED = PageRight.snooped;
 const SUCCESS = CompletionStatus.success;
 const allowedBy = allowedNeeds;
 const NONE = WalkFault.none;
@@ -138,7 +131,6 @@ export class Translator {
   /** The PASID that counts, and whether faults stay unrecorded. */
   #pasid = 0;
   #silent = false;
-  #scalable = false;
   #need = 0;
   /** Of the translation found, bits of `Rights`. */
   #rights = 0;
@@ -163,8 +155,6 @@ export class Translator {
     answer.completionStatus = SUCCESS;
     answer.recorded = false;
     answer.domainId = undefined;
-    this.#silent = false;
-    this.#scalable = this.#contexts.isScalable;
     const isInterrupt =
       request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && request.hasPasid === false;
     if (this.isEnabled === false || isInterrupt === true) {
@@ -172,7 +162,8 @@ export class Translator {
       else this.#bypass(request, answer);
       return;
     }
-    let fault = this.#scalable === true ? this.#findPasid(request) : this.#findContext(request);
+    let fault =
+      this.#contexts.isScalable === true ? this.#findPasid(request) : this.#findContext(request);
     if (fault === 0) {
       if (request.addressType === TRANSLATED) {
         this.#passTranslated(request, answer);
@@ -313,7 +304,7 @@ export class Translator {
 
   /** § 3.7: the address lies beyond the unit's width, or the table's. */
   #beyondWidth(hi: number): number {
-    if (!this.#scalable) return VtdFault.addressBeyondWidth;
+    if (!this.#contexts.isScalable) return VtdFault.addressBeyondWidth;
     const isBeyondUnit = (hi & this.#inputHigh) !== 0;
     return isBeyondUnit ? VtdFault.inputBeyondWidth : VtdFault.stage2InputBeyondWidth;
   }
@@ -343,7 +334,7 @@ export class Translator {
         answerZeroLength(request, answer);
         return ANSWERED;
       }
-      return this.#scalable ? stage2Fault(fault, need) : legacyFault(fault, need);
+      return this.#contexts.isScalable ? stage2Fault(fault, need) : legacyFault(fault, need);
     }
     const { lo, hi, pageShift, rights } = walk;
     this.#iotlb.insert(domainId, 0, false, fromLo, fromHi, lo, hi, pageShift, rights);
@@ -398,18 +389,22 @@ export class Translator {
   #finish(request: DmaRequest, answer: DmaAnswer, flags: number): number {
     const rights = this.#rights;
     if (answer.hi === 0 && answer.lo >>> 20 === INTERRUPT_PREFIX) {
-      return this.#scalable ? VtdFault.scalableInterruptAddress : VtdFault.interruptAddress;
+      return this.#contexts.isScalable
+        ? VtdFault.scalableInterruptAddress
+        : VtdFault.interruptAddress;
     }
     const isAts = request.addressType === TRANSLATION_REQUEST;
     answer.status = isAts ? COMPLETED : DONE;
     if (isAts) answer.lo &= ~((1 << answer.pageShift) - 1);
-    answer.snooped = (rights & SNOOP) !== 0 || (flags & F_SNOOP) !== 0 || request.noSnoop === false;
-    answer.privilegedPage = (rights & USER) === 0;
     const rules = this.#data[this.#line | P_RULES] as number;
     let allowed = allowedBy(rights, this.#need & PRIVILEGED, rules);
     if ((this.#need & EXECUTE) === 0) allowed &= ~EXECUTE;
     // A device may keep a right to write only once the dirty bit is set: § 4.2.3.
     if (isAts && (rights & DIRTY) === 0) allowed &= ~WRITE;
+    if ((rights & USER) === 0) allowed |= PRIVILEGED_PAGE;
+    if ((rights & SNOOP) !== 0 || (flags & F_SNOOP) !== 0 || request.noSnoop === false) {
+      allowed |= SNOOPED;
+    }
     answer.rights = allowed;
     return 0;
   }
@@ -418,7 +413,7 @@ export class Translator {
   #deny(request: DmaRequest, rights: number, rules: number): number {
     if (this.#isZeroLengthRead(request, rights)) return 0;
     const denial = denialOf(rights, this.#need, rules);
-    if (this.#scalable) return denialFault(denial);
+    if (this.#contexts.isScalable) return denialFault(denial);
     return denial === Denial.write ? VtdFault.writeDenied : VtdFault.readDenied;
   }
 
@@ -444,12 +439,15 @@ export class Translator {
 
   /** Step 1: § 3.14. Writes of a doubleword are interrupts, all else is refused. */
   #interruptRange(request: DmaRequest, answer: DmaAnswer): void {
+    this.#silent = false;
     if (isInterruptWrite(request)) {
       answer.status = DmaStatus.interrupt;
       answer.source = DmaSource.bypass;
       return;
     }
-    const reason = this.#scalable ? VtdFault.scalableInterruptAddress : VtdFault.interruptAddress;
+    const reason = this.#contexts.isScalable
+      ? VtdFault.scalableInterruptAddress
+      : VtdFault.interruptAddress;
     this.#refuse(request, answer, reason);
   }
 
@@ -457,7 +455,9 @@ export class Translator {
   #passTranslated(request: DmaRequest, answer: DmaAnswer): void {
     const high = highBitsFrom(this.#can.hostAddressWidth);
     if ((request.hi & high) !== 0) {
-      const reason = this.#scalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
+      const reason = this.#contexts.isScalable
+        ? VtdFault.inputBeyondWidth
+        : VtdFault.addressBeyondWidth;
       this.#refuse(request, answer, reason);
       return;
     }
@@ -467,11 +467,11 @@ export class Translator {
   #passThrough(request: DmaRequest, answer: DmaAnswer, flags: number): number {
     const high = this.#inputHigh | highBitsFrom(this.#can.hostAddressWidth);
     if ((request.hi & high) !== 0) {
-      return this.#scalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
+      return this.#contexts.isScalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
     }
     identity(request, answer);
     answer.domainId = this.#data[this.#line | P_DOMAIN] as number;
-    if ((flags & F_SNOOP) !== 0) answer.snooped = true;
+    if ((flags & F_SNOOP) !== 0) answer.rights |= SNOOPED;
     if (request.addressType === TRANSLATION_REQUEST) {
       answer.status = COMPLETED;
       answer.lo &= ~0xfff;
