@@ -22,6 +22,7 @@ export const RANKS: readonly string[] = [
   "src/machine",
   "src/driver",
   "src/iommufd",
+  "src/vfio",
   "src/play",
   "src/host",
   "src/host/io",

@@ -96,7 +96,7 @@ export class VfioCompat {
     return this.#run(() => hasExtension(this.#ctx, extension));
   }
 
-  /** VFIO_SET_IOMMU. @throws UapiError EINVAL (type), ENODEV, or what turning large pages off does. */
+  /** VFIO_SET_IOMMU. @throws UapiError EINVAL (type), ENODEV, or as for large pages off. */
   setIommu(type: number): void {
     this.#run(() => setIommu(this.#ctx, type));
   }
