@@ -17,11 +17,11 @@ import { HostileWorld } from "./support/hostile-world.js";
 import { Random } from "./support/random.js";
 
 const SEED = 20210609;
-const CASES = 60;
+const CASES = 150;
 
 test(`${CASES} hosts: reached as predicted, named before, traced (seed ${SEED})`, () => {
   const counts = noCounts();
-  for (let i = 0; i < CASES; i++) runHostileCase(SEED + i, { transactions: 400 }, counts);
+  for (let i = 0; i < CASES; i++) runHostileCase(SEED + i, { transactions: 200 }, counts);
   for (const name of EXPOSURES) {
     assert.ok(counts.by[name] > 0, `${name} is never reached`);
     assert.ok(counts.traced[name] > 0, `${name} is never traced`);

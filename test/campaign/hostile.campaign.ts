@@ -7,7 +7,7 @@ import { EXPOSURES } from "../support/hostile-fates.js";
 import { noCounts, runHostileCase } from "../support/hostile-run.js";
 
 const TRANSACTIONS = { ci: 50_000, full: 10_000_000 };
-const PER_CASE = { ci: 500, full: 5_000 };
+const PER_CASE = { ci: 200, full: 5_000 };
 const LOG_EVERY = 100;
 
 export const campaign: Campaign = {

@@ -237,8 +237,9 @@ class HostMaker {
   #acs(): number | undefined {
     if (this.#acsStyle === "none") return undefined;
     if (this.#acsStyle === "strict") return ACS_STRICT;
-    const choice = this.#random.below(6);
+    const choice = this.#random.below(7);
     if (choice === 0) return undefined;
+    if (choice === 2) return AcsBit.RR | AcsBit.UF | AcsBit.DT;
     return choice === 1 ? ACS_STRICT : this.#random.below(0x80);
   }
 
