@@ -1,11 +1,12 @@
 /** Actions on devices: binding, attaching, reports, kernel drivers, and changes of the machine. */
 import { UapiError } from "../abi/index.js";
 import { type DriverDeclaration, SoftwareDriver } from "../driver/index.js";
-import type { AttachPolicy } from "../iommufd/index.js";
+import type { AttachPolicy, Iommufd } from "../iommufd/index.js";
 import { leavesDmaAlone } from "../isolation/index.js";
 import { makePasid, type Pasid } from "../units/index.js";
 import { decode } from "./actions-objects.js";
 import { fixedSlice, plainDevice } from "./dma-devices.js";
+import { checkNotOpen, checkOwnFile, openByGroup } from "./legacy-groups.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
 import { need, type Session } from "./session.js";
@@ -13,22 +14,32 @@ import { need, type Session } from "./session.js";
 const OK: StepOutcome = {};
 
 export function bind(session: Session, args: ActionArguments<"bind">): StepOutcome {
-  const fd = session.context(args.to);
-  const name = args.device;
   return attempt(() => {
-    if (session.bound.has(name)) {
-      throw new UapiError("EINVAL", "the device is bound already", {
-        cite: "Linux vfio_df_ioctl_bind_iommufd()",
-      });
+    if (args.byGroup === true) {
+      return openByGroup(session, args.device, (fd) => bindTo(session, args, fd));
     }
-    const dma = dmaDevice(session, args);
-    const cookie = args.cookie === undefined ? undefined : BigInt(args.cookie);
-    const object = fd.bind({ dma, cookie });
-    session.bound.set(name, { fd, object });
-    const plain = dma.function !== undefined && !dma.mediated;
-    if (plain) enableDma(session, name, args.ats !== false);
-    return OK;
+    const fd = session.context(need(args.to, "bind needs to, or byGroup"));
+    if (!session.world.machine.platform.mediated.has(args.device)) {
+      checkNotOpen(session, session.bdf(args.device));
+    }
+    return bindTo(session, args, fd);
   });
+}
+
+function bindTo(session: Session, args: ActionArguments<"bind">, fd: Iommufd): StepOutcome {
+  const name = args.device;
+  if (session.bound.has(name)) {
+    throw new UapiError("EINVAL", "the device is bound already", {
+      cite: "Linux vfio_df_ioctl_bind_iommufd()",
+    });
+  }
+  const dma = dmaDevice(session, args);
+  const cookie = args.cookie === undefined ? undefined : BigInt(args.cookie);
+  const object = fd.bind({ dma, cookie });
+  session.bound.set(name, { fd, object });
+  const plain = dma.function !== undefined && !dma.mediated;
+  if (plain) enableDma(session, name, args.ats !== false);
+  return OK;
 }
 
 function dmaDevice(session: Session, args: ActionArguments<"bind">) {
@@ -77,6 +88,7 @@ function enableDma(session: Session, name: string, ats: boolean): void {
 }
 
 export function attach(session: Session, args: ActionArguments<"attach">): StepOutcome {
+  checkOwnFile(session, args.device);
   const { fd, object } = session.device(args.device);
   const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
   return attempt(() => {
@@ -86,6 +98,7 @@ export function attach(session: Session, args: ActionArguments<"attach">): StepO
 }
 
 export function replace(session: Session, args: ActionArguments<"replace">): StepOutcome {
+  checkOwnFile(session, args.device);
   const { fd, object } = session.device(args.device);
   const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
   return attempt(() => {
@@ -95,6 +108,7 @@ export function replace(session: Session, args: ActionArguments<"replace">): Ste
 }
 
 export function detach(session: Session, args: ActionArguments<"detach">): StepOutcome {
+  checkOwnFile(session, args.device);
   const { fd, object } = session.device(args.device);
   fd.detach(object, pasidOf(args.pasid));
   return OK;

@@ -47,8 +47,8 @@ function checkRouting(declaration: DriverDeclaration, hasPasids: boolean): void 
 }
 
 /**
- * A slice whose requests without PASID always use one PASID of the parent's, fixed when it was made.
- * It names no PASIDs of its own.
+ * A slice whose requests without PASID always use one PASID of the parent's, fixed when it was
+ * made. It names no PASIDs of its own.
  */
 export function fixedSlice(
   driver: IommuDriver,

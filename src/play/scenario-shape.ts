@@ -75,9 +75,11 @@ export const ACTIONS = {
     { over: name, snoop: flag("Only tables that force snooping.") },
   ),
   bind: record(
-    "an object with device and to",
-    { device, to: name },
+    "an object with device, and to or byGroup",
+    { device },
     {
+      to: name,
+      byGroup: flag("By the file of its group, into the group's container."),
       mode: word(["rid", "rid+pasid", "rid+pasid+shared-queue", "software"] as const),
       translatedOnly: flag("Its driver declares that PASIDs carry translated requests only."),
       ats: flag("Its driver uses ATS and page requests where they can be used; default true."),
@@ -181,6 +183,26 @@ export const ACTIONS = {
     "an object with table",
     { table: name },
     { at: address, pages: integer(1, 2 ** 31 - 1) },
+  ),
+  group: record(
+    "an object with of",
+    { of: device },
+    {
+      open: flag(),
+      close: flag("With all device files that were opened by it."),
+      container: name,
+      space: name,
+    },
+    "The group of a device, for programs that use groups and containers.",
+  ),
+  container: record(
+    "an object with of",
+    { of: name },
+    {
+      type: word(["type1", "type1v2", "nesting"] as const),
+      extension: word(["type1", "type1v2", "nesting"] as const),
+    },
+    "A context used as a container.",
   ),
   mmio: record(
     "an object with device and offset",

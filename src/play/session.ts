@@ -26,6 +26,13 @@ export interface NamedObject {
   readonly access?: NamedAccess | undefined;
 }
 
+/** A group that is open. */
+export interface OpenGroup {
+  container: Iommufd | undefined;
+  /** Devices whose files are open, by name. */
+  readonly devices: Set<string>;
+}
+
 export interface NamedAccess {
   readonly object: Access;
   readonly pins: Pin[];
@@ -41,6 +48,8 @@ export class Session {
   readonly bound = new Map<string, BoundDevice>();
   /** Drivers that make slices, by their function. */
   readonly parents = new Map<Bdf, MediatedParent>();
+  /** Groups that are open, by number. */
+  readonly openGroups = new Map<number, OpenGroup>();
   readonly unplugged = new Map<string, readonly Bdf[]>();
   readonly guestTables = new Map<string, GuestTable>();
   /** Interrupts that software has set up, by device. */
