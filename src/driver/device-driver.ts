@@ -23,7 +23,7 @@ export interface DriverDeclaration {
   readonly routing: RoutingMode;
   /** How many PASIDs it wants to use at once; 0 with routing `rid` and `software`. */
   readonly pasids: number;
-  /** The device may send requests that ask not to be snooped. */
+  /** The device may send requests that ask not to be snooped; else that is switched off in it. */
   readonly noSnoop: boolean;
   /** The device is to use translation requests, and page requests. */
   readonly ats: boolean;

@@ -73,6 +73,21 @@ test("ATS and page requests are on while a driver that declares them is bound", 
   assert.equal(typeof m.ask(a, 1, { type: "translation" }), "string");
 });
 
+test("a device whose driver declares no no-snoop requests cannot send any", () => {
+  const m = new DriverMachine(t1());
+  const a = m.fn("01:00.0");
+  const at = (m.host.fn("01:00.0").express?.offset ?? 0) + 8;
+  const isOn = () => ((m.registers.get(a)?.read(at, 2) ?? 0) & 0x0800) !== 0;
+  m.registers.get(a)?.write(at, 2, 0x2810);
+  new PlainDriver(m.driver, a, { ...DECLARATION, noSnoop: true }).release();
+  assert.equal(isOn(), true);
+  const driver = new PlainDriver(m.driver, a, DECLARATION);
+  assert.equal(isOn(), false);
+  assert.equal(m.registers.get(a)?.read(at, 2), 0x2010, "the other bits stay");
+  driver.release();
+  assert.equal(isOn(), true);
+});
+
 test("slices of one parent: the same PASID of the user's is two spaces in hardware", () => {
   const m = new DriverMachine(t1());
   const parent = m.fn("01:00.0");

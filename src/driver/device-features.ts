@@ -1,6 +1,7 @@
 /**
- * Switching ATS, PASID and page requests of a function on and off, through its configuration
- * registers: PCIe 6 § 10.5.1 (ATS), § 7.8.9 (PASID), § 10.5.2 (page requests).
+ * Switching ATS, PASID, page requests and no-snoop of a function on and off, through its
+ * configuration registers: PCIe 6 § 10.5.1 (ATS), § 7.8.9 (PASID), § 10.5.2 (page requests), §
+ * 7.5.3.4 (no snoop).
  *
  * PASID may only change while ATS is off, page requests need ATS. A VF has an ATS capability of its
  * own and shares the other two with its PF, which must have them on.
@@ -8,6 +9,7 @@
 import type { AccessLength, PciFunction } from "../pcie/index.js";
 import type { DriverHost } from "./driver-host.js";
 
+const NO_SNOOP_ENABLE = 0x0800;
 const ATS_ENABLE = 0x8000;
 const PRI_ENABLE = 1;
 const PRI_RESET = 2;
@@ -73,6 +75,14 @@ export class DeviceFeatures {
     if (ats) this.disableAts();
     this.#write(at + 6, 2, 0);
     if (ats) this.enableAts();
+  }
+
+  /** Device Control, Enable No Snoop: without it the function never asks not to be snooped. */
+  allowNoSnoop(allowed: boolean): void {
+    const at = this.#fn.express?.offset;
+    if (at === undefined) return;
+    const control = this.#read(at + 8, 2);
+    this.#write(at + 8, 2, allowed ? control | NO_SNOOP_ENABLE : control & ~NO_SNOOP_ENABLE);
   }
 
   /** Smallest translation unit: 4 KiB. */

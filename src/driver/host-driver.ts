@@ -5,6 +5,7 @@
  */
 import { UapiError } from "../abi/index.js";
 import type { Bdf, Pasid } from "../units/index.js";
+import { DeviceFeatures } from "./device-features.js";
 import type { DriverHost, DriverOptions } from "./driver-host.js";
 import type {
   BlockedDomain,
@@ -136,6 +137,12 @@ export class HostDriver implements IommuDriver {
   /** The kernel's own address space of a device; undefined where that is identity. */
   kernelDomain(device: Bdf): PagingDomain | undefined {
     return this.#of(device).kernelDomain(device);
+  }
+
+  /** Whether the function may ask not to be snooped; on after power on. */
+  allowNoSnoop(device: Bdf, allowed: boolean): void {
+    const fn = this.#host.functionOf(device);
+    if (fn !== undefined) new DeviceFeatures(fn, this.#host).allowNoSnoop(allowed);
   }
 
   /** Switches ATS and page requests on or off, as far as possible. @returns what is on now. */

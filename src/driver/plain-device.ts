@@ -11,6 +11,7 @@ import type { WantedFeatures } from "./host-driver.js";
 /** What drivers of devices need of the IOMMU's driver. */
 export interface DriverServices extends IommuDriver {
   configure(device: Bdf, wanted: WantedFeatures): WantedFeatures;
+  allowNoSnoop(device: Bdf, allowed: boolean): void;
 }
 
 /** Driver of a plain PCI function, with or without PASIDs and shared work queues. */
@@ -36,6 +37,7 @@ export class PlainDriver implements DeviceDriver {
     this.declaration = declaration;
     this.devices = [new PlainDevice(driver, device, declaration, label)];
     if (declaration.ats) driver.configure(device, featuresOf(declaration));
+    if (!declaration.noSnoop) driver.allowNoSnoop(device, false);
   }
 
   /** The driver lets go of the function: what it had switched on is switched off. */
@@ -43,6 +45,7 @@ export class PlainDriver implements DeviceDriver {
     if (this.declaration.ats) {
       this.#driver.configure(this.#device, { ats: false, pageRequests: false });
     }
+    if (!this.declaration.noSnoop) this.#driver.allowNoSnoop(this.#device, true);
   }
 }
 

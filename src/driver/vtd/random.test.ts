@@ -60,7 +60,8 @@ class Model {
 
   constructor(scalable: boolean, identity: boolean) {
     const defaultMode = identity ? "identity" : "translated";
-    // In caching mode every new row and page is followed by invalidations: they must be accepted too.
+    // In caching mode every new row and page is followed by invalidations: they must be accepted
+    // too.
     const hardware = { scalable, cachingMode: !scalable };
     this.m = new DriverMachine(t3(), hardware, { defaultMode });
     this.devices = [this.m.fn("03:00.0"), this.m.fn("04:00.0")];

@@ -253,6 +253,11 @@ export class VtdDriver implements IommuDriver {
     return { ats: atsOn, pageRequests: priOn };
   }
 
+  /** Whether the function may ask not to be snooped; on after power on. */
+  allowNoSnoop(device: Bdf, allowed: boolean): void {
+    this.#take(device).features?.allowNoSnoop(allowed);
+  }
+
   poll(): void {
     for (const unit of this.units) {
       this.#takePageRequests(unit);
