@@ -382,6 +382,31 @@ describe("policy for PASIDs where ACS is off (R4)", () => {
     fd.attach({ device: a, ptId, pasid: P5, policy: { pasid: "raw" } });
   });
 
+  it("holds through replaces: into a guest's table, and when the policy changes", () => {
+    const { fd, a, ioasId, table } = start();
+    const flags = HwptFlag.nestParent | HwptFlag.pasid;
+    const parent = fd.hwptAlloc({ devId: a.id, ptId: ioasId, flags });
+    const data = { type: MOCK_HWPT_TYPE, bytes: new DataView(new ArrayBuffer(4)) };
+    const nested = fd.hwptAlloc({ devId: a.id, ptId: parent, flags: HwptFlag.pasid, data });
+    const on = { device: a, pasid: P5 };
+    const excluded = { pasid: "exclude-windows" } as const;
+    const raw = { pasid: "raw" } as const;
+    const map = { ioasId, flags: FIXED, userVa: 0n, length: 4096n, iova: window.first };
+    fd.attach({ ...on, ptId: table, policy: excluded });
+    refused(() => fd.replace({ ...on, ptId: nested, policy: excluded }), "EOPNOTSUPP");
+    refused(() => fd.replace({ ...on, ptId: parent }), "EINVAL");
+    refused(() => fd.ioasMap(map), "EINVAL");
+    fd.replace({ ...on, ptId: nested, policy: raw });
+    fd.ioasMap(map);
+    refused(() => fd.replace({ ...on, ptId: table, policy: excluded }), "EADDRINUSE");
+    assert.equal(fd.report(a.id).exposed[0]?.policy, "raw");
+    fd.ioasUnmap(ioasId, window.first, 4096n);
+    fd.replace({ ...on, ptId: table, policy: excluded });
+    refused(() => fd.ioasMap(map), "EINVAL");
+    fd.detach(a, P5);
+    fd.ioasMap(map);
+  });
+
   it("translated-only needs the driver's promise; raw is reported as exposed", () => {
     const { system, fd, a, table } = start();
     const policy = { pasid: "translated-only" } as const;

@@ -12,7 +12,7 @@ import type { HardwareSlot } from "../driver/index.js";
 import type { Bdf, Pasid } from "../units/index.js";
 import type { ContextState } from "./context-state.js";
 import { type Hwpt, pagingOf } from "./hw-pagetable.js";
-import { exclude, type Judgement, judgePath } from "./pasid-policy.js";
+import { checkExcludable, exclude, excludes, type Judgement, judgePath } from "./pasid-policy.js";
 import { reserveForDevice } from "./reserve-device.js";
 import {
   type Attachment,
@@ -68,44 +68,63 @@ export function replaceWith(ctx: ContextState, request: AttachRequest, hwpt: Hwp
   if (old === hwpt) return;
   checkFaultCapable(ctx, hardware.device, hwpt);
   const judged = judgePath(ctx, request, hardware);
-  const movers = [...slot.attached];
-  const moved: [SlotDevice, Attachment][] = [];
-  const space = pagingOf(hwpt).ioas;
-  const oldSpace = pagingOf(old).ioas;
+  const moves = [...slot.attached].map((mover): Move => {
+    const theirs = mover.attachments.get(pasidOf(mover, slot)) as Attachment;
+    return { mover, theirs, rule: mover === device ? judged : theirs };
+  });
   const done: (() => void)[] = [];
   try {
-    for (const mover of movers) {
-      const theirs = mover.attachments.get(pasidOf(mover, slot)) as Attachment;
-      moved.push([mover, theirs]);
-      if (space === oldSpace) continue;
-      if (hardware.pasid === undefined) {
-        reserveForDevice(ctx, mover, space);
-        done.push(() => space.space.unreserve(mover));
-      }
-      const rule = mover === device ? judged : { policy: theirs.policy, windows: theirs.windows };
-      exclude(space.space, hwpt, rule, theirs);
-      done.push(() => space.space.unreserve(theirs));
-    }
+    for (const move of moves) reserveMove(ctx, slot, move, hwpt, done);
     program(ctx, slot.members, slot.pasid, hwpt, old);
   } catch (error) {
     for (const undo of done) undo();
     throw error;
   }
-  for (const [mover, theirs] of moved) {
-    old.fault?.drop(mover, theirs.pasid);
-    if (space !== oldSpace) {
-      if (hardware.pasid === undefined) oldSpace.space.unreserve(mover);
-      oldSpace.space.unreserve(theirs);
-    }
+  for (const move of moves) {
+    old.fault?.drop(move.mover, move.theirs.pasid);
+    unreserveMove(slot, move, hwpt);
     old.users--;
     hwpt.users++;
   }
-  if (space !== oldSpace) {
-    attachment.policy = judged.policy;
-    attachment.windows = judged.windows;
-  }
+  attachment.policy = judged.policy;
+  attachment.windows = judged.windows;
   slot.hwpt = hwpt;
   dropAuto(ctx, old);
+}
+
+/** A device whose slot goes to another table, and the rule that holds for it there. */
+interface Move {
+  readonly mover: SlotDevice;
+  readonly theirs: Attachment;
+  readonly rule: Judgement;
+}
+
+/** Reserves what the move needs in the new space; `done` undoes it. */
+function reserveMove(
+  ctx: ContextState,
+  slot: Slot,
+  { mover, theirs, rule }: Move,
+  hwpt: Hwpt,
+  done: (() => void)[],
+): void {
+  const { ioas } = pagingOf(hwpt);
+  checkExcludable(hwpt, rule);
+  const isSameSpace = ioas === pagingOf(slot.hwpt).ioas;
+  if (!isSameSpace && slot.pasid === undefined) {
+    reserveForDevice(ctx, mover, ioas);
+    done.push(() => ioas.space.unreserve(mover));
+  }
+  if (isSameSpace && excludes(theirs.policy)) return;
+  exclude(ioas.space, hwpt, rule, theirs);
+  done.push(() => ioas.space.unreserve(theirs));
+}
+
+/** Gives back what only the old table needed. */
+function unreserveMove(slot: Slot, { mover, theirs, rule }: Move, hwpt: Hwpt): void {
+  const { ioas } = pagingOf(slot.hwpt);
+  const isSameSpace = ioas === pagingOf(hwpt).ioas;
+  if (!isSameSpace && slot.pasid === undefined) ioas.space.unreserve(mover);
+  if (!isSameSpace || !excludes(rule.policy)) ioas.space.unreserve(theirs);
 }
 
 /** Ends an attachment; the last device of the slot blocks it. Never fails. */

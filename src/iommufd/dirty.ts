@@ -5,6 +5,7 @@ import type { DirtyBitmapArgs } from "./api.js";
 import { AreaShape } from "./area-fill.js";
 import type { ContextState } from "./context-state.js";
 import type { HwptPaging } from "./hw-pagetable.js";
+import { U64_MAX } from "./limits.js";
 import { addressOf, lastOf, offsetOf, pageOf } from "./position.js";
 
 const CITE_SET = "Linux iommufd_hwpt_set_dirty_tracking()";
@@ -33,7 +34,7 @@ export function getDirtyBitmap(ctx: ContextState, args: DirtyBitmapArgs): void {
     throw new UapiError("EOPNOTSUPP", "an unknown flag is set", cite(CITE_GET));
   }
   const hwpt = ctx.objects.get(args.hwptId, "hwpt-paging") as HwptPaging;
-  const last = lastOf(args.iova, args.length);
+  const last = lastOfBitmap(args.iova, args.length);
   const mask = BigInt(hwpt.ioas.space.alignment - 1);
   if ((args.iova & mask) !== 0n || ((last + 1n) & mask) !== 0n) {
     throw new UapiError("EINVAL", "the range is not aligned to the space", cite(CITE_GET));
@@ -45,6 +46,13 @@ export function getDirtyBitmap(ctx: ContextState, args: DirtyBitmapArgs): void {
   const dirty = dirtyOf(hwpt, CITE_GET);
   const shift = BigInt((pageSize & -pageSize).toString(2).length - 1);
   walkDirty(hwpt, dirty, args, last, shift, (flags & NO_CLEAR) === 0);
+}
+
+/** As the kernel adds: length 0 means 2^64, which fits only from address 0. */
+function lastOfBitmap(iova: bigint, length: bigint): bigint {
+  if (length !== 0n) return lastOf(iova, length);
+  if (iova === 0n) return U64_MAX;
+  throw new UapiError("EOVERFLOW", "the range ends above 2^64 - 1", cite(CITE_GET));
 }
 
 function walkDirty(

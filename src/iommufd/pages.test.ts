@@ -399,7 +399,8 @@ describe("dirty bitmaps", () => {
     refused(() => fd.hwptGetDirtyBitmap({ ...good, flags: 2, hwptId: 99 }), "EOPNOTSUPP");
     refused(() => fd.hwptGetDirtyBitmap({ ...good, hwptId: ioasId }), "ENOENT");
     refused(() => fd.hwptGetDirtyBitmap({ ...good, length: U64_MAX }), "EOVERFLOW");
-    refused(() => fd.hwptGetDirtyBitmap({ ...good, iova: 0n, length: 0n }), "EOVERFLOW");
+    refused(() => fd.hwptGetDirtyBitmap({ ...good, length: 0n }), "EOVERFLOW");
+    fd.hwptGetDirtyBitmap({ ...good, iova: 0n, length: 0n });
     refused(() => fd.hwptGetDirtyBitmap({ ...good, iova: BASE + 1n }), "EINVAL");
     refused(() => fd.hwptGetDirtyBitmap({ ...good, pageSize: 0n }), "EINVAL");
     refused(() => fd.hwptGetDirtyBitmap({ ...good, pageSize: 0x2000n }), "EINVAL");

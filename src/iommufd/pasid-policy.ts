@@ -79,18 +79,27 @@ export function exclude(
   judged: Judgement,
   attachment: Attachment,
 ): void {
-  if (judged.policy === undefined || judged.policy === "raw") return;
-  if (hwpt.kind === "hwpt-nested") {
-    throw new UapiError("EOPNOTSUPP", "addresses of a guest's own table cannot be restricted", {
-      evidence: [{ kind: "windows-not-excludable", windows: judged.windows }],
-    });
-  }
+  if (!excludes(judged.policy)) return;
+  checkExcludable(hwpt, judged);
   try {
     for (const span of judged.windows) space.reserve(span, attachment);
   } catch (error) {
     space.unreserve(attachment);
     throw error;
   }
+}
+
+/** The policy reserves windows. */
+export function excludes(policy: PasidPolicy | undefined): boolean {
+  return policy === "exclude-windows" || policy === "translated-only";
+}
+
+/** @throws UapiError EOPNOTSUPP when windows would have to be kept out of a guest's table. */
+export function checkExcludable(hwpt: Hwpt, judged: Judgement): void {
+  if (!excludes(judged.policy) || hwpt.kind !== "hwpt-nested") return;
+  throw new UapiError("EOPNOTSUPP", "addresses of a guest's own table cannot be restricted", {
+    evidence: [{ kind: "windows-not-excludable", windows: judged.windows }],
+  });
 }
 
 /**
