@@ -1,20 +1,18 @@
 /**
  * The way in by groups, as programs written before /dev/iommu use it: open a group, give it an
- * iommufd as its container, choose type1, get device files. One address space serves them all; it is
- * the context's compat IOAS. Order of checks and errno as the kernel's compatibility layer.
+ * iommufd as its container, choose type1, get device files. One address space serves them all: the
+ * context's compatibility IOAS.
  *
  * A group that is open keeps its devices from being bound one by one, and the other way round.
  */
 import { UapiError } from "../abi/index.js";
-import type { Iommufd } from "../iommufd/index.js";
+import { type Iommufd, VfioExtension } from "../iommufd/index.js";
 import type { Bdf } from "../units/index.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
 import type { Session } from "./session.js";
 
 const OK: StepOutcome = {};
-/** Extensions of the compatibility layer, by name; 1 is there. */
-const EXTENSIONS: Readonly<Record<string, number>> = { type1: 1, type1v2: 1, nesting: 0 };
 
 /** Opens a group, gives it a container, or closes it. */
 export function legacyGroup(session: Session, args: ActionArguments<"group">): StepOutcome {
@@ -33,18 +31,11 @@ export function legacyGroup(session: Session, args: ActionArguments<"group">): S
 export function container(session: Session, args: ActionArguments<"container">): StepOutcome {
   const fd = session.context(args.of);
   return attempt(() => {
-    if (args.extension !== undefined) return { count: EXTENSIONS[args.extension] ?? 0 };
-    if (fd.state.compatIoasId === undefined) {
-      throw new UapiError("ENODEV", "no group has made the container's address space", {
-        cite: "Linux iommufd_vfio_set_iommu()",
-      });
+    const { vfio } = fd;
+    if (args.extension !== undefined) {
+      return { count: vfio.checkExtension(VfioExtension[args.extension]) ? 1 : 0 };
     }
-    if (args.type === "nesting") {
-      throw new UapiError("EINVAL", "the container is of type 1 or 1v2 only", {
-        cite: "Linux iommufd_vfio_set_iommu()",
-      });
-    }
-    if (args.type === "type1") fd.setHugePages(fd.state.compatIoasId, 0n);
+    if (args.type !== undefined) vfio.setIommu(VfioExtension[args.type]);
     return OK;
   });
 }
@@ -112,17 +103,17 @@ function openGroup(session: Session, id: number): void {
   session.openGroups.set(id, { container: undefined, devices: new Set() });
 }
 
-function setContainer(session: Session, id: number, name: string, space: string): void {
-  const group = session.openGroups.get(id);
+function setContainer(session: Session, groupNumber: number, name: string, space: string): void {
+  const group = session.openGroups.get(groupNumber);
   if (group === undefined || group.container !== undefined) {
     throw new UapiError("EINVAL", "the group is not open, or has a container", {
       cite: "Linux vfio_group_ioctl_set_container()",
     });
   }
   const fd = session.context(name);
-  fd.state.compatIoasId ??= fd.ioasAlloc();
+  const id = fd.vfio.ensureIoas();
   group.container = fd;
-  session.objects.set(space, { kind: "space", fd, id: fd.state.compatIoasId });
+  session.objects.set(space, { kind: "space", fd, id });
 }
 
 function closeGroup(session: Session, id: number): void {
