@@ -73,6 +73,20 @@ static inline int32_t word_at(uint32_t lo, uint32_t hi)
   return frame < 0 ? -1 : (int32_t)((frame << 10) | ((lo & 0xff8) >> 2));
 }
 
+/* The same, trying the chunk used last first: its number and where its map begins. */
+static inline int32_t word_at_last(uint32_t lo, uint32_t hi, int32_t *last, int32_t *map)
+{
+  int32_t chunk = (int32_t)((hi << 11) | (lo >> 21));
+  if (chunk != *last) {
+    int32_t value = directory_find(chunk);
+    if (value < 0) return -1;
+    *map = value << 9;
+    *last = chunk;
+  }
+  int32_t frame = frame_maps[*map | ((lo >> 12) & 511)];
+  return frame < 0 ? -1 : (int32_t)((frame << 10) | ((lo & 0xff8) >> 2));
+}
+
 static void image_load(const char *path)
 {
   FILE *file = fopen(path, "rb");

@@ -55,11 +55,12 @@ static int walk2(uint32_t table_lo, uint32_t table_hi, int levels, uint32_t lo, 
 {
   uint32_t entry_lo = table_lo, entry_hi = table_hi, granted = 3;
   int level = levels;
+  int32_t last = -1, map = 0;
   for (;;) {
     uint32_t at_lo = (entry_lo & ~0xfffu) | entry_offset(lo, hi, level);
     uint32_t at_hi = entry_hi & 0xfffff;
     memory_reads++;
-    int32_t word = word_at(at_lo, at_hi);
+    int32_t word = word_at_last(at_lo, at_hi, &last, &map);
     if (word < 0) return F_ACCESS;
     entry_lo = words[word];
     entry_hi = words[word + 1];
@@ -117,7 +118,7 @@ static void allowed_make(void)
       if (!denial_of(i & 31, need | ((i >> 2) & 8), (i >> 6) & 5)) allowed_table[i] |= need;
 }
 
-static int read1(uint32_t lo, uint32_t hi, int is_nested)
+static inline int read1(uint32_t lo, uint32_t hi, int is_nested, int32_t *last, int32_t *map)
 {
   uint32_t at_lo = lo, at_hi = hi;
   if (is_nested) {
@@ -133,7 +134,7 @@ static int read1(uint32_t lo, uint32_t hi, int is_nested)
   e.at_lo = at_lo;
   e.at_hi = at_hi;
   memory_reads++;
-  int32_t word = word_at(at_lo, at_hi);
+  int32_t word = is_nested ? word_at(at_lo, at_hi) : word_at_last(at_lo, at_hi, last, map);
   if (word < 0) return F_ACCESS;
   e.lo = words[word];
   e.hi = words[word + 1];
@@ -202,10 +203,11 @@ static int walk1(uint32_t table_lo, uint32_t table_hi, int levels, uint32_t lo, 
   uint32_t entry_lo = table_lo, entry_hi = table_hi, granted = 6, execute_disable = 0;
   uint32_t reserved = is_nested ? 0 : reserved_high1;
   int level = levels;
+  int32_t last = -1, map = 0;
   for (;;) {
     e.level = level;
     int fault = read1((entry_lo & ~0xfffu) | entry_offset(lo, hi, level), entry_hi & 0xfffff,
-                      is_nested);
+                      is_nested, &last, &map);
     if (fault) return fault;
     entry_lo = e.lo;
     entry_hi = e.hi;

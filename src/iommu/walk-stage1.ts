@@ -5,7 +5,7 @@
  * entry is read, and the page's address after. Accessed bits are set in every entry used, dirty
  * bits in the page's entry when the request writes; hardware does so always in stage 1.
  */
-import { MemoryStatus, type PhysicalMemory, wordIn } from "../memory/index.js";
+import { MemoryStatus, mapOf, type PhysicalMemory } from "../memory/index.js";
 import type { WalkObserver } from "./iommu-ports.js";
 import {
   allowedNeeds,
@@ -37,7 +37,7 @@ const EXECUTE_DISABLE_HIGH = 1 << 31;
  * compiled code, an imported one is fetched and checked at every use.
  */
 const entryAt = entryOffset;
-const wordOf = wordIn;
+const findMap = mapOf;
 const allowedBy = allowedNeeds;
 const NEED_WRITE = Need.write;
 const NEED_PRIVILEGED = Need.privileged;
@@ -149,10 +149,20 @@ export class Stage1Walk {
     let granted = WRITE | USER;
     let executeDisable = 0;
     let level = levels | 0;
+    let lastChunk = -1;
+    let map = 0;
     for (;;) {
       const atLo = (entryLo & ~0xfff) | entryAt(inLo, inHi, level);
-      const word = wordOf(table, shift, maps, atLo, entryHi & 0xf_ffff);
-      if (word < 0) break;
+      // Tables of one address space mostly lie in few chunks: the last one is tried first.
+      const chunk = ((entryHi & 0xf_ffff) << 11) | (atLo >>> 21);
+      if (chunk !== lastChunk) {
+        map = findMap(table, shift, chunk);
+        if (map < 0) break;
+        lastChunk = chunk;
+      }
+      const frame = maps[map | ((atLo >>> 12) & 511)] as number;
+      if (frame < 0) break;
+      const word = (frame << 10) | ((atLo & 0xff8) >>> 2);
       entryLo = (words[word] as number) | 0;
       entryHi = (words[word | 1] as number) | 0;
       if ((entryLo & accessed) !== accessed || (entryHi & reserved) !== 0) break;

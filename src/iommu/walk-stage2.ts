@@ -4,7 +4,7 @@
  * Results stay in fields, as signed halves: a walk allocates nothing. One entry is read per level;
  * where memory is a table frame the entry is taken from `memory.words` directly.
  */
-import { MemoryStatus, type PhysicalMemory, wordIn } from "../memory/index.js";
+import { MemoryStatus, mapOf, type PhysicalMemory } from "../memory/index.js";
 import type { WalkObserver } from "./iommu-ports.js";
 import { NO_STAGE1, Rights } from "./rights.js";
 import { entryOffset, offsetMask, reservedHigh } from "./table-entry.js";
@@ -24,7 +24,7 @@ const TRANSIENT_HIGH = 1 << 30;
  * compiled code, an imported one is fetched and checked at every use.
  */
 const entryAt = entryOffset;
-const wordOf = wordIn;
+const findMap = mapOf;
 const RIGHT_READ = Rights.stage2Read;
 const RIGHT_WRITE = Rights.stage2Write;
 const RIGHT_DIRTY = Rights.dirty;
@@ -108,10 +108,20 @@ export class Stage2Walk {
     let entryHi = tableHi | 0;
     let granted = READ | WRITE;
     let level = levels | 0;
+    let lastChunk = -1;
+    let map = 0;
     for (;;) {
       const atLo = (entryLo & ~0xfff) | entryAt(inLo, inHi, level);
-      const word = wordOf(table, shift, maps, atLo, entryHi & 0xf_ffff);
-      if (word < 0) break;
+      // Tables of one address space mostly lie in few chunks: the last one is tried first.
+      const chunk = ((entryHi & 0xf_ffff) << 11) | (atLo >>> 21);
+      if (chunk !== lastChunk) {
+        map = findMap(table, shift, chunk);
+        if (map < 0) break;
+        lastChunk = chunk;
+      }
+      const frame = maps[map | ((atLo >>> 12) & 511)] as number;
+      if (frame < 0) break;
+      const word = (frame << 10) | ((atLo & 0xff8) >>> 2);
       entryLo = (words[word] as number) | 0;
       entryHi = (words[word | 1] as number) | 0;
       granted &= entryLo;

@@ -98,18 +98,10 @@ export class FrameDirectory {
 }
 
 /**
- * Index, in the words of table frames, of the 8-byte entry at an address; -1 when no table frame is
- * there, or one that takes the slow path. For loops that hold the directory's arrays themselves.
- * @param hi below 2^20.
+ * Where the map of a chunk begins, for loops that hold the directory's arrays themselves: a table
+ * frame's index is `maps[first + frame in chunk]`. Below 0 when the chunk has no map.
  */
-export function wordIn(
-  table: Int32Array,
-  shift: number,
-  maps: Int32Array,
-  lo: number,
-  hi: number,
-): number {
-  const chunk = (hi << 11) | (lo >>> 21);
+export function mapOf(table: Int32Array, shift: number, chunk: number): number {
   let at = (Math.imul(chunk, HASH) >>> shift) << 1;
   let key = table[at] as number;
   while (key !== chunk) {
@@ -118,7 +110,5 @@ export function wordIn(
     key = table[at] as number;
   }
   const value = table[at | 1] as number;
-  if (value < 0) return -1;
-  const frame = maps[(value << 9) | ((lo >>> 12) & 511)] as number;
-  return frame < 0 ? -1 : (frame << 10) | ((lo & 0xff8) >>> 2);
+  return value < 0 ? -1 : value << 9;
 }

@@ -34,7 +34,7 @@ const GIB_FRAMES = 2 ** 18;
 
 /** The memory of one machine. */
 export class PhysicalMemory {
-  /** For loops over many entries: see `wordIn`. */
+  /** For loops over many entries: see `mapOf`. */
   readonly directory = new FrameDirectory();
   readonly #regions = new RegionList();
   readonly #users = new Map<BackingObject, UserMemory>();
