@@ -36,8 +36,8 @@ static inline uint32_t high_bits_from(int width)
 
 static inline uint32_t rights2(uint32_t granted, uint32_t leaf)
 {
-  return R_S1_WRITE | R_S1_USER | (granted & 1 ? R_S2_READ : 0) | (granted & 2 ? R_S2_WRITE : 0)
-    | (leaf & (1 << 9) ? R_DIRTY : 0) | (leaf & (1 << 11) ? R_SNOOP : 0);
+  return R_S1_WRITE | R_S1_USER | ((granted & 3) << 3) | ((leaf & (1 << 9)) >> 4)
+    | ((leaf & (1 << 11)) >> 5);
 }
 
 static inline int reserved2(uint32_t lo, uint32_t hi, int level, int is_page)
@@ -222,8 +222,8 @@ static int walk1(uint32_t table_lo, uint32_t table_hi, int levels, uint32_t lo, 
     level--;
   }
   s1.page_shift = level == 1 ? 12 : level == 2 ? 21 : 30;
-  s1.rights = R_S2_READ | R_S2_WRITE | R_DIRTY | (granted & 2 ? R_S1_WRITE : 0)
-    | (granted & 4 ? R_S1_USER : 0) | (execute_disable ? R_S1_XD : 0);
+  s1.rights = R_S2_READ | R_S2_WRITE | R_DIRTY | ((granted >> 1) & 3)
+    | (execute_disable ? R_S1_XD : 0);
   return finish1(lo, need, rules, is_nested);
 }
 #endif

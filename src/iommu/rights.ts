@@ -6,7 +6,10 @@
  * translation of one stage has the other's rights set.
  */
 
-/** Bits of the rights of a translation; they fit below bit 12. */
+/**
+ * Bits of the rights of a translation; they fit below bit 12. The order is that of the table
+ * entries' bits (x86 W and U; VT-d R and W), which the walks move here as they are.
+ */
 export const Rights = {
   stage1Write: 1 << 0,
   stage1User: 1 << 1,

@@ -5,7 +5,7 @@
  * entry is read, and the page's address after. Accessed bits are set in every entry used, dirty
  * bits in the page's entry when the request writes; hardware does so always in stage 1.
  */
-import { MemoryStatus, mapOf, type PhysicalMemory } from "../memory/index.js";
+import { MemoryStatus, type PhysicalMemory } from "../memory/index.js";
 import type { WalkObserver } from "./iommu-ports.js";
 import {
   allowedNeeds,
@@ -37,28 +37,24 @@ const EXECUTE_DISABLE_HIGH = 1 << 31;
  * compiled code, an imported one is fetched and checked at every use.
  */
 const entryAt = entryOffset;
-const findMap = mapOf;
 const allowedBy = allowedNeeds;
 const NEED_WRITE = Need.write;
 const NEED_PRIVILEGED = Need.privileged;
 const RULE_EXTENDED = Stage1Rules.extendedAccessed;
 const RULE_NO_EXECUTE = Stage1Rules.noExecute;
 const RIGHTS_2 = NO_STAGE2 | Rights.dirty;
-const RIGHT_WRITE = Rights.stage1Write;
-const RIGHT_USER = Rights.stage1User;
-const RIGHT_EXECUTE_DISABLE = Rights.stage1ExecuteDisable;
 const RIGHT_DIRTY = Rights.dirty;
 const NONE = WalkFault.none;
 
 const accessedBits = (rules: number): number =>
   (rules & RULE_EXTENDED) !== 0 ? ACCESSED | EXTENDED_ACCESSED : ACCESSED;
 
-/** Rights from write and user of all entries, and from any execute-disable. */
+/**
+ * Rights from write and user of all entries, and from any execute-disable (bit 31). The bits of
+ * `Rights` stand as those of the entries do, so that they are moved, not tested.
+ */
 const rightsOf = (granted: number, executeDisable: number): number =>
-  RIGHTS_2 |
-  ((granted & WRITE) !== 0 ? RIGHT_WRITE : 0) |
-  ((granted & USER) !== 0 ? RIGHT_USER : 0) |
-  (executeDisable !== 0 ? RIGHT_EXECUTE_DISABLE : 0);
+  RIGHTS_2 | ((granted >>> 1) & 3) | ((executeDisable >>> 29) & 4);
 
 export interface Stage1Features {
   /** Bits of a physical address. */
@@ -133,8 +129,7 @@ export class Stage1Walk {
       return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, rules, isNested);
     }
     const { words, directory } = this.#memory;
-    const { table, maps } = directory;
-    const shift = directory.shift | 0;
+    const { maps } = directory;
     // Parameters are tagged values; as integers they stay in registers.
     const inLo = lo | 0;
     const inHi = hi | 0;
@@ -156,7 +151,7 @@ export class Stage1Walk {
       // Tables of one address space mostly lie in few chunks: the last one is tried first.
       const chunk = ((entryHi & 0xf_ffff) << 11) | (atLo >>> 21);
       if (chunk !== lastChunk) {
-        map = findMap(table, shift, chunk);
+        map = directory.mapOf(chunk);
         if (map < 0) break;
         lastChunk = chunk;
       }

@@ -4,7 +4,7 @@
  * Results stay in fields, as signed halves: a walk allocates nothing. One entry is read per level;
  * where memory is a table frame the entry is taken from `memory.words` directly.
  */
-import { MemoryStatus, mapOf, type PhysicalMemory } from "../memory/index.js";
+import { MemoryStatus, type PhysicalMemory } from "../memory/index.js";
 import type { WalkObserver } from "./iommu-ports.js";
 import { NO_STAGE1, Rights } from "./rights.js";
 import { entryOffset, offsetMask, reservedHigh } from "./table-entry.js";
@@ -24,21 +24,15 @@ const TRANSIENT_HIGH = 1 << 30;
  * compiled code, an imported one is fetched and checked at every use.
  */
 const entryAt = entryOffset;
-const findMap = mapOf;
-const RIGHT_READ = Rights.stage2Read;
-const RIGHT_WRITE = Rights.stage2Write;
-const RIGHT_DIRTY = Rights.dirty;
-const RIGHT_SNOOP = Rights.snoop;
 const RIGHTS_1 = NO_STAGE1;
 const NONE = WalkFault.none;
 
-/** Rights from read and write of all entries, and the bits of the page's own. */
+/**
+ * Rights from read and write of all entries, and the bits of the page's own. The bits of `Rights`
+ * stand as those of the entries do, so that they are moved, not tested.
+ */
 const rightsOf = (granted: number, leaf: number): number =>
-  RIGHTS_1 |
-  ((granted & READ) !== 0 ? RIGHT_READ : 0) |
-  ((granted & WRITE) !== 0 ? RIGHT_WRITE : 0) |
-  ((leaf & DIRTY) !== 0 ? RIGHT_DIRTY : 0) |
-  ((leaf & SNOOP) !== 0 ? RIGHT_SNOOP : 0);
+  RIGHTS_1 | ((granted & 3) << 3) | ((leaf & DIRTY) >>> 4) | ((leaf & SNOOP) >>> 5);
 
 /** What the unit's tables may use. */
 export interface Stage2Features {
@@ -97,8 +91,7 @@ export class Stage2Walk {
       return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, tracksDirty);
     }
     const { words, directory } = this.#memory;
-    const { table, maps } = directory;
-    const shift = directory.shift | 0;
+    const { maps } = directory;
     const reserved = this.#reservedHigh | 0;
     // Parameters are tagged values; as integers they stay in registers.
     const inLo = lo | 0;
@@ -115,7 +108,7 @@ export class Stage2Walk {
       // Tables of one address space mostly lie in few chunks: the last one is tried first.
       const chunk = ((entryHi & 0xf_ffff) << 11) | (atLo >>> 21);
       if (chunk !== lastChunk) {
-        map = findMap(table, shift, chunk);
+        map = directory.mapOf(chunk);
         if (map < 0) break;
         lastChunk = chunk;
       }

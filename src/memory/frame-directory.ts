@@ -37,6 +37,15 @@ export class FrameDirectory {
     }
   }
 
+  /**
+   * Where the map of a chunk begins in `maps`, for loops that look frames up there themselves;
+   * below 0 when the chunk has no map.
+   */
+  mapOf(chunk: number): number {
+    const value = this.find(chunk);
+    return value < 0 ? -1 : value << 9;
+  }
+
   /** The frame's value in a chunk whose own value is not negative. */
   frame(chunkValue: number, inChunk: number): number {
     return this.maps[(chunkValue << 9) | inChunk] as number;
@@ -95,20 +104,4 @@ export class FrameDirectory {
     table[at] = chunk;
     table[at + 1] = value;
   }
-}
-
-/**
- * Where the map of a chunk begins, for loops that hold the directory's arrays themselves: a table
- * frame's index is `maps[first + frame in chunk]`. Below 0 when the chunk has no map.
- */
-export function mapOf(table: Int32Array, shift: number, chunk: number): number {
-  let at = (Math.imul(chunk, HASH) >>> shift) << 1;
-  let key = table[at] as number;
-  while (key !== chunk) {
-    if (key === NO_CHUNK) return -1;
-    at = (at + 2) & (table.length - 1);
-    key = table[at] as number;
-  }
-  const value = table[at | 1] as number;
-  return value < 0 ? -1 : value << 9;
 }

@@ -2,7 +2,7 @@
 export * from "./address.js";
 export * from "./allocation-port.js";
 export * from "./backing-object.js";
-export { mapOf } from "./frame-directory.js";
+export type { FrameDirectory } from "./frame-directory.js";
 export * from "./memory-status.js";
 export * from "./physical-memory.js";
 export type * from "./physical-memory-types.js";

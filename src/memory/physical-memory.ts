@@ -34,7 +34,7 @@ const GIB_FRAMES = 2 ** 18;
 
 /** The memory of one machine. */
 export class PhysicalMemory {
-  /** For loops over many entries: see `mapOf`. */
+  /** For loops over many entries: see `FrameDirectory.mapOf`. */
   readonly directory = new FrameDirectory();
   readonly #regions = new RegionList();
   readonly #users = new Map<BackingObject, UserMemory>();
