@@ -2,8 +2,9 @@
  * Reading the P2P graph for one device: whom it reaches, and who reaches it.
  *
  * A request of a device may turn at the device itself and at every bridge above it; whatever a
- * target's windows cover below the target is reached. Cost: O(depth + functions reached). For all
- * devices of a host use the turns themselves: the number of pairs is quadratic.
+ * target's windows cover below the target is reached. Cost: O(depth + functions reached); what a
+ * target covers is worked out once for all who reach it. For all devices of a host use the turns
+ * themselves: the number of pairs is quadratic.
  */
 import {
   claimedSpans,
@@ -46,11 +47,10 @@ export function reachesOf(graph: P2pGraph, fn: PciFunction): readonly P2pReach[]
     for (const { turn, source } of graph.sourcesAt.get(port) ?? []) {
       for (const target of turn.targets) {
         if (!turn.allows(source, target)) continue;
-        const covered: Covered[] = [];
-        cover(graph, turn, target, covered);
-        for (const c of covered) {
-          if (c.device === fn) continue;
-          out.push({ ...c, via: turn.kind, certainty: turn.certainty, turnsAt: source, turn });
+        for (const { device, windows, unknown } of coverOf(graph, turn, target)) {
+          if (device === fn) continue;
+          const { kind: via, certainty } = turn;
+          out.push({ device, via, certainty, windows, unknown, turnsAt: source, turn });
         }
       }
     }
@@ -63,10 +63,8 @@ export function whoReaches(graph: P2pGraph, fn: PciFunction): readonly P2pReach[
   const out: P2pReach[] = [];
   for (const port of pathUp(fn)) {
     for (const { turn, target } of graph.targetsAt.get(port) ?? []) {
-      const covered: Covered[] = [];
       if (turn.bridge === target.port && port !== fn) continue;
-      cover(graph, turn, target, covered);
-      const own = covered.find((c) => c.device === fn);
+      const own = coverOf(graph, turn, target).find((c) => c.device === fn);
       if (own === undefined) continue;
       for (const source of turn.sources) {
         if (!turn.allows(source, target)) continue;
@@ -98,8 +96,21 @@ interface Covered {
   readonly unknown: boolean;
 }
 
+/** A target belongs to one turn of one graph, and a graph does not change. */
+const covers = new WeakMap<P2pTarget, readonly Covered[]>();
+
 /** The functions at and below a target that decode addresses inside its windows. */
-function cover(graph: P2pGraph, turn: P2pTurn, target: P2pTarget, out: Covered[]): void {
+function coverOf(graph: P2pGraph, turn: P2pTurn, target: P2pTarget): readonly Covered[] {
+  let known = covers.get(target);
+  if (known === undefined) {
+    known = cover(graph, turn, target);
+    covers.set(target, known);
+  }
+  return known;
+}
+
+function cover(graph: P2pGraph, turn: P2pTurn, target: P2pTarget): Covered[] {
+  const out: Covered[] = [];
   // The bridge above the turn is a target for its registers only.
   const registersOnly = turn.bridge === target.port;
   const { port, windows, unknown } = target;
@@ -117,6 +128,7 @@ function cover(graph: P2pGraph, turn: P2pTurn, target: P2pTarget, out: Covered[]
       stack.push({ fn: next, windows: below, unknown: item.unknown || open });
     }
   }
+  return out;
 }
 
 function barsInside(fn: PciFunction, windows: readonly Span[]): Span[] {
@@ -135,11 +147,13 @@ function* subtree(graph: P2pGraph, port: PciFunction): IterableIterator<PciFunct
   }
 }
 
+const KINDS: readonly TurnKind[] = ["switch", "function", "root", "bus"];
+
 /** One entry for each peer, kind and certainty, with the union of windows; certain ones first. */
 function strongest(found: readonly P2pReach[]): P2pReach[] {
-  const merged = new Map<string, P2pReach>();
+  const merged = new Map<number, P2pReach>();
   for (const reach of found) {
-    const key = `${reach.device.bdf} ${reach.via} ${reach.certainty}`;
+    const key = (reach.device.bdf * KINDS.length + KINDS.indexOf(reach.via)) * 2 + rank(reach);
     const before = merged.get(key);
     if (before === undefined) merged.set(key, reach);
     else {
@@ -147,6 +161,9 @@ function strongest(found: readonly P2pReach[]): P2pReach[] {
       merged.set(key, { ...before, windows, unknown: before.unknown || reach.unknown });
     }
   }
-  const rank = (r: P2pReach): number => (r.certainty === "certain" ? 0 : 1);
   return [...merged.values()].sort((a, b) => a.device.bdf - b.device.bdf || rank(a) - rank(b));
+}
+
+function rank(reach: P2pReach): number {
+  return reach.certainty === "certain" ? 0 : 1;
 }
