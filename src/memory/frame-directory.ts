@@ -14,6 +14,7 @@ export const CHUNK_FRAMES = 512;
 /** {@link FrameDirectory.find} of a chunk that is not there. */
 export const NOT_THERE = -0x8000_0000;
 
+/** Finds what holds a frame; see the head of this file. */
 export class FrameDirectory {
   /** Pairs of chunk number and value; replaced when it grows. */
   table = new Int32Array(2 * 16).fill(NO_CHUNK);
