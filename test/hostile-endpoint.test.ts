@@ -47,6 +47,8 @@ const REQUEST = {
   offset: 0,
   length: 8,
   word: 0,
+  privileged: false,
+  execute: false,
 };
 
 test("with everything on, the oracle itself leaves the attacker its own maps only", () => {

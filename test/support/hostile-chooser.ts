@@ -24,11 +24,13 @@ export class HostileChooser {
     const dice = random.next();
     q.rid = this.#chooseRid(dice & 0xff);
     q.pasid = ((dice >>> 8) & 0xf) < 11 ? -1 : this.#choosePasid();
+    q.privileged = q.pasid >= 0 && random.below(4) === 0;
     const type = (dice >>> 12) & 0x1f;
     q.type = type < 22 ? Type.untranslated : type < 25 ? Type.translationRequest : Type.translated;
     const access = (dice >>> 17) & 0xf;
     q.access = access < 7 ? Access.write : access < 14 ? Access.read : Access.atomic;
     q.pfn = this.#choosePage((dice >>> 21) & 0xff, q.type);
+    q.execute = q.pasid >= 0 && q.access === Access.read && random.below(4) === 0;
     q.offset = random.below(4096);
     const most = Math.min(4096 - q.offset, dice >>> 29 === 0 ? 4096 : 32);
     q.length = 1 + random.below(most);

@@ -15,8 +15,10 @@ export interface NamedExposures {
   readonly interrupts: boolean;
   /** No unit covers it. */
   readonly outside: boolean;
-  /** The device may send as this requester. */
-  requesters(rid: number): boolean;
+  /** The device may use this requester ID. */
+  claims(rid: number): boolean;
+  /** Some device has this requester ID, and it is named as one that the device may act for. */
+  impersonates(rid: number): boolean;
 }
 
 export function nameExposures(machine: Machine, device: Bdf): NamedExposures {
@@ -34,14 +36,14 @@ export function nameExposures(machine: Machine, device: Bdf): NamedExposures {
     translated: translated.openWhileAtsOn.length > 0,
     interrupts: claims.anyInterrupt,
     outside: claims.outside,
-    requesters: (rid) =>
+    claims: (rid) =>
       requesters.kind === "buses"
-        ? rid >>> 8 >= requesters.first &&
-          rid >>> 8 <= requesters.last &&
-          claims.impersonates.some((other) =>
-            analysis.requesterIds(other)?.ids.some((id) => id.rid === rid),
-          )
+        ? rid >>> 8 >= requesters.first && rid >>> 8 <= requesters.last
         : rid === requesters.rid,
+    impersonates: (rid) =>
+      claims.impersonates.some((other) =>
+        analysis.requesterIds(other)?.ids.some((id) => id.rid === rid),
+      ),
   };
 }
 

@@ -61,6 +61,9 @@ export interface HostileRequest {
   length: number;
   /** The first four bytes of a write, little-endian. */
   word: number;
+  /** Of the prefix. */
+  privileged: boolean;
+  execute: boolean;
 }
 
 export const Place = {
@@ -95,6 +98,8 @@ const INTERRUPT_FORGED = indexOf("interrupt-forged");
 export class HostileRows {
   /** By `rowKey`. */
   readonly maps = new Map<number, Map<number, HostileMap>>();
+  /** Rows with a stage-1 table, which refuses requests that are privileged or execute. */
+  readonly stage1 = new Set<number>();
   /** Requesters whose translated requests are let pass. */
   readonly ats = new Set<number>();
   /** Requesters that may send prefixes. */
@@ -238,6 +243,8 @@ export class HostileOracle {
     if (type === Type.translationRequest && !this.#rows.ats.has(rid)) return;
     const entry = this.#rowOf(rid, request.pasid)?.get(pfn);
     if (entry === undefined) return;
+    const isSpecial = hasPrefix && (request.privileged || request.execute);
+    if (isSpecial && this.#rows.stage1.has(rowKey(rid, request.pasid))) return;
     this.exposure = this.#whose(rid);
     if (type === Type.translationRequest) {
       this.place = Place.translation;

@@ -89,6 +89,8 @@ class HostileCase {
     offset: 0,
     length: 1,
     word: 0,
+    privileged: false,
+    execute: false,
   };
   #index = 0;
 
@@ -125,6 +127,12 @@ class HostileCase {
     if (difference !== undefined) throw new ScanFailure(this.#text(difference));
   }
 
+  /** Hardware has marked entries as accessed: what is read there must be those bytes. */
+  #scanTables(): void {
+    this.#scan();
+    this.#world.snapshot();
+  }
+
   #one(): void {
     const { machine, oracle, attacker, interrupts } = this.#world;
     const q = this.#request;
@@ -132,9 +140,11 @@ class HostileCase {
     const byEngine = this.#isForEngine(q);
     // A translated request of the engine carries no PASID: it has done its work.
     if (byEngine && q.type === Type.translated) q.pasid = -1;
+    if (byEngine) q.privileged = q.execute = false;
     const data = q.access === Access.read ? undefined : this.#data(q);
     oracle.predict(q);
     const { place, exposure } = oracle;
+    if (place === Place.table && this.#world.hasStage1) this.#scanTables();
     const counted = place !== Place.nothing && place !== Place.translation;
     const wanted = counted ? this.#wantsTrace(exposure) : undefined;
     const records = wanted ?? (byEngine ? [] : undefined);
@@ -354,19 +364,21 @@ class HostileCase {
   #checkNamed(name: ExposureName, q: HostileRequest): void {
     const { oracle } = this.#world;
     const said = this.#named;
+    const forged = () => said.claims(oracle.arrives) && said.impersonates(oracle.arrives);
     const named: Record<ExposureName, () => boolean> = {
       own: () => true,
       shared: () => said.shared,
       peer: () => said.peers.has(q.pfn),
       "peer-optional": () => said.optionalPeers.has(q.pfn),
       "peer-translated": () => said.translatedPeers.has(q.pfn),
-      "forged-bus": () => said.requesters(oracle.arrives),
-      "forged-range": () => said.requesters(oracle.arrives),
-      "forged-any": () => said.requesters(oracle.arrives),
+      "forged-bus": forged,
+      "forged-range": forged,
+      "forged-any": forged,
       outside: () => said.outside,
       translated: () => said.translated,
       "interrupt-any": () => said.interrupts,
-      "interrupt-forged": () => said.requesters(oracle.arrives),
+      // Who is behind a bridge may use the interrupts of its bus, whatever its number there.
+      "interrupt-forged": () => said.claims(oracle.arrives),
     };
     if (!named[name]()) this.#fail(`${name} had not been named`);
   }
@@ -416,8 +428,8 @@ function tlpOf(q: HostileRequest): MemoryRequest {
         ? undefined
         : {
             pasid: makePasid(q.pasid),
-            privileged: (q.word & 4) !== 0,
-            execute: q.access === Access.read && (q.word & 8) !== 0,
+            privileged: q.privileged,
+            execute: q.execute,
           },
   };
 }

@@ -40,6 +40,8 @@ interface Slot {
   /** Rows that lead to it. */
   readonly keys: readonly number[];
   attached: boolean;
+  /** Its table is one of stage 1: what can be written can be read. */
+  readonly stage1: boolean;
   /** Holds the large page. */
   large: boolean;
 }
@@ -142,10 +144,16 @@ export class HostileWorld {
     for (const pfn of this.tableFrames) this.#tableSet.add(pfn);
   }
 
+  /** Some table is of stage 1. */
+  get hasStage1(): boolean {
+    return this.rows.stage1.size > 0;
+  }
+
   /** Every byte is what the oracle says: undefined, or the first that is not. */
   difference(): string | undefined {
     const { words } = this.machine.memory;
     const tables = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    if (this.hasStage1) hideMarks(words, this.#tables);
     return (
       differ("memory", this.memory.bytes, this.memoryShadow) ??
       differ("BARs", this.bars, this.barShadow) ??
@@ -277,11 +285,12 @@ export class HostileWorld {
     const [first] = members;
     if (first === undefined) return;
     const flags = { ...FLAGS, pasid: pasid >= 0 };
-    const domain = this.driver.allocPaging(
-      this.bdf(first),
-      this.host.unit === "single-table" ? FLAGS : flags,
-      undefined,
-    );
+    const wanted = this.host.unit === "single-table" ? FLAGS : flags;
+    const stage2 = () => this.driver.allocPaging(this.bdf(first), wanted, undefined);
+    // Stage 1 for some PASIDs: hardware marks its entries as accessed.
+    const stage1 = pasid >= 0 && this.#random.below(2) === 0;
+    if (stage1) for (const key of keys) this.rows.stage1.add(key);
+    const domain = stage1 ? this.driver.vtd.allocStage1(this.bdf(first)) : stage2();
     const slot: Slot = {
       members,
       pasid,
@@ -289,6 +298,7 @@ export class HostileWorld {
       map: new Map(),
       keys,
       attached: false,
+      stage1,
       large: false,
     };
     this.#slots.push(slot);
@@ -341,7 +351,7 @@ export class HostileWorld {
     const perm = random.pick([READ, WRITE, READ | WRITE, READ | WRITE]);
     slot.domain.map(iova, pa, 1, perm);
     slot.domain.sync();
-    slot.map.set(iova, { pa, perm });
+    slot.map.set(iova, { pa, perm: slot.stage1 ? perm | READ : perm });
   }
 
   /** A page that no other slot maps, while there is one. */
@@ -412,4 +422,17 @@ function differ(what: string, is: Uint8Array, should: Uint8Array): string | unde
   if (Buffer.compare(is, should) === 0) return undefined;
   const at = is.findIndex((byte, i) => byte !== should[i]);
   return `${what}: byte ${at.toString(16)}h is ${is[at]}, should be ${should[at]}`;
+}
+
+/** Accessed and dirty, bits 5 and 6 of an entry: VT-d 5.0 § 9.7. */
+const MARKS = 0x60;
+
+/** Takes marks that hardware has set in `is` over into `should`. */
+function hideMarks(is: Uint32Array, should: Uint8Array): void {
+  const words = new Uint32Array(should.buffer, should.byteOffset, should.byteLength >>> 2);
+  for (let i = 0; i < is.length; i++) {
+    const added = (is[i] as number) & ~(words[i] as number);
+    if (added === 0 || (added & ~MARKS) !== 0) continue;
+    if (((is[i] as number) & ~added) === ((words[i] as number) | 0)) words[i] = is[i] as number;
+  }
 }
