@@ -1,12 +1,13 @@
 /** Actions on devices: binding, attaching, reports, kernel drivers, and changes of the machine. */
 import { UapiError } from "../abi/index.js";
 import { type DriverDeclaration, SoftwareDriver } from "../driver/index.js";
-import type { AttachPolicy, Iommufd } from "../iommufd/index.js";
+import type { AttachPolicy } from "../iommufd/index.js";
 import { leavesDmaAlone } from "../isolation/index.js";
 import { makePasid, type Pasid } from "../units/index.js";
 import { decode } from "./actions-objects.js";
+import { closeDevice, enableDma, forgetBound, forgetGone } from "./device-files.js";
 import { fixedSlice, plainDevice } from "./dma-devices.js";
-import { checkNotOpen, checkOwnFile, openByGroup } from "./legacy-groups.js";
+import { checkEmpty, closeContainer, openByGroup } from "./legacy-groups.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
 import { need, type Session } from "./session.js";
@@ -15,31 +16,30 @@ const OK: StepOutcome = {};
 
 export function bind(session: Session, args: ActionArguments<"bind">): StepOutcome {
   return attempt(() => {
-    if (args.byGroup === true) {
-      return openByGroup(session, args.device, (fd) => bindTo(session, args, fd));
-    }
+    const name = args.device;
+    if (args.byGroup === true) return openByGroup(session, name);
     const fd = session.context(need(args.to, "bind needs to, or byGroup"));
-    if (!session.world.machine.platform.mediated.has(args.device)) {
-      checkNotOpen(session, session.bdf(args.device));
-    }
-    return bindTo(session, args, fd);
+    const isMediated = session.world.machine.platform.mediated.has(name);
+    const bdf = isMediated ? undefined : session.bdf(name);
+    const group = bdf === undefined ? undefined : session.vfio.find(bdf);
+    const cookie = args.cookie === undefined ? undefined : BigInt(args.cookie);
+    const bindIt = () => {
+      checkUnbound(session, name);
+      return fd.bind({ dma: dmaDevice(session, args), cookie });
+    };
+    const object =
+      bdf === undefined || group === undefined ? bindIt() : group.bindByFile(bdf, bindIt);
+    session.bound.set(name, { fd, object });
+    if (bdf !== undefined) enableDma(session, name, args.ats !== false);
+    return OK;
   });
 }
 
-function bindTo(session: Session, args: ActionArguments<"bind">, fd: Iommufd): StepOutcome {
-  const name = args.device;
-  if (session.bound.has(name)) {
-    throw new UapiError("EINVAL", "the device is bound already", {
-      cite: "Linux vfio_df_ioctl_bind_iommufd()",
-    });
-  }
-  const dma = dmaDevice(session, args);
-  const cookie = args.cookie === undefined ? undefined : BigInt(args.cookie);
-  const object = fd.bind({ dma, cookie });
-  session.bound.set(name, { fd, object });
-  const plain = dma.function !== undefined && !dma.mediated;
-  if (plain) enableDma(session, name, args.ats !== false);
-  return OK;
+function checkUnbound(session: Session, name: string): void {
+  if (!session.bound.has(name)) return;
+  throw new UapiError("EINVAL", "the device is bound already", {
+    cite: "Linux vfio_df_ioctl_bind_iommufd()",
+  });
 }
 
 function dmaDevice(session: Session, args: ActionArguments<"bind">) {
@@ -69,27 +69,8 @@ function dmaDevice(session: Session, args: ActionArguments<"bind">) {
   return plainDevice(world.driver, fn, args.device, declaration);
 }
 
-/** Memory Space Enable and Bus Master Enable (PCIe 6 § 7.5.1.1.3). */
-const COMMAND = 0x04;
-const ON = 0x0006;
-
-/**
- * What the device's driver does when a user opens it: memory and bus mastering on, in the bridges
- * above too; ATS and page requests as far as they go.
- */
-function enableDma(session: Session, name: string, ats: boolean): void {
-  const { machine } = session.world;
-  const path = [session.function(name)];
-  for (let up = path[0]?.upstreamBridge; up !== undefined; up = up.upstreamBridge) path.push(up);
-  for (const { bdf } of path) {
-    machine.configWrite(bdf, COMMAND, 2, machine.configRead(bdf, COMMAND, 2) | ON);
-  }
-  session.world.driver.configure(session.bdf(name), { ats, pageRequests: ats });
-}
-
 export function attach(session: Session, args: ActionArguments<"attach">): StepOutcome {
-  checkOwnFile(session, args.device);
-  const { fd, object } = session.device(args.device);
+  const { fd, object } = session.ownDevice(args.device);
   const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
   return attempt(() => {
     fd.attach({ device: object, ptId, pasid: pasidOf(args.pasid), policy: policyOf(args) });
@@ -98,8 +79,7 @@ export function attach(session: Session, args: ActionArguments<"attach">): StepO
 }
 
 export function replace(session: Session, args: ActionArguments<"replace">): StepOutcome {
-  checkOwnFile(session, args.device);
-  const { fd, object } = session.device(args.device);
+  const { fd, object } = session.ownDevice(args.device);
   const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
   return attempt(() => {
     fd.replace({ device: object, ptId, pasid: pasidOf(args.pasid), policy: policyOf(args) });
@@ -108,27 +88,27 @@ export function replace(session: Session, args: ActionArguments<"replace">): Ste
 }
 
 export function detach(session: Session, args: ActionArguments<"detach">): StepOutcome {
-  checkOwnFile(session, args.device);
-  const { fd, object } = session.device(args.device);
+  const { fd, object } = session.ownDevice(args.device);
   fd.detach(object, pasidOf(args.pasid));
   return OK;
 }
 
-/** Closes a device, or a context with all its devices. */
+/** Closes a device, a context with all its devices, or a container. */
 export function close(session: Session, args: ActionArguments<"close">): StepOutcome {
   if (typeof args !== "string") {
-    const { fd, object } = session.device(args.device);
-    fd.unbind(object);
-    session.bound.delete(args.device);
+    const { object } = session.device(args.device);
+    closeDevice(session, args.device);
     const parent = session.world.machine.platform.mediated.get(args.device)?.parent;
     if (parent !== undefined) session.parents.get(parent)?.removeSlice(object.dma);
     return OK;
   }
+  if (closeContainer(session, args)) return OK;
   const fd = session.context(args);
+  checkEmpty(session, fd, args);
   fd.close();
   session.contexts.delete(args);
   session.world.contexts.delete(fd);
-  for (const [name, bound] of session.bound) if (bound.fd === fd) session.bound.delete(name);
+  for (const [name, bound] of session.bound) if (bound.fd === fd) forgetBound(session, name);
   for (const [name, object] of session.objects) {
     if (object.fd === fd) session.objects.delete(name);
   }
@@ -187,12 +167,7 @@ export function unplug(session: Session, name: string): StepOutcome {
   const { machine, driver } = session.world;
   const bdf = session.bdf(name);
   const gone = machine.below(bdf);
-  for (const [device, { fd, object }] of session.bound) {
-    const at = object.dma.function;
-    if (at === undefined || !gone.includes(at)) continue;
-    fd.unbind(object);
-    session.bound.delete(device);
-  }
+  forgetGone(session, gone);
   for (const each of gone) driver.removeDevice(each);
   session.unplugged.set(name, machine.unplug(bdf));
   return { count: gone.length };

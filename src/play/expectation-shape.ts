@@ -56,6 +56,8 @@ const outcome = record(
     device: words,
     faultPasid: integer(0, 0xfffff),
     address,
+    viable: flag("Nobody else does DMA in the group."),
+    containerSet: flag("The group is in a container."),
     unmapped: integer(0, 2 ** 31 - 1, "Times the holder was told to let go."),
   },
 );

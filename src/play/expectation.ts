@@ -82,6 +82,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
       : [other, pasidSpaceOf],
   ...same("data", "error", "waits", "unseen", "interrupt", "mustShare", "pasid", "pasids"),
   ...same("exposed", "count", "device", "faultPasid", "unmapped"),
+  ...same("viable", "containerSet"),
   ...numbers("at", "address"),
   ...sets("with", "group", "together"),
   ranges: ({ ranges }, found) => {

@@ -47,6 +47,9 @@ function ownersByGroup(session: Session, out: Broken[]): Map<readonly Bdf[], Iom
     }
     owners.set(members, fd);
   }
+  for (const container of session.containers.values()) {
+    for (const { members } of container.groups) owners.set(members, container.iommufd);
+  }
   return owners;
 }
 

@@ -39,6 +39,8 @@ export interface StepOutcome {
   readonly device?: string | undefined;
   readonly faultPasid?: number | undefined;
   readonly address?: bigint | undefined;
+  readonly viable?: boolean | undefined;
+  readonly containerSet?: boolean | undefined;
   readonly unmapped?: number | undefined;
 }
 

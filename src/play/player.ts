@@ -12,7 +12,7 @@ import { compare, expectationFor, type Mismatch } from "./expectation.js";
 import type { SingleExpectation } from "./expectation-shape.js";
 import * as guest from "./guest-table.js";
 import { type Broken, brokenInvariants } from "./invariants.js";
-import { container, legacyGroup } from "./legacy-groups.js";
+import * as legacy from "./legacy-groups.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import { argumentsOf, type Scenario, type Step } from "./read-scenario.js";
 import type { ActionArguments, ActionName, PlayRules } from "./scenario-shape.js";
@@ -86,8 +86,11 @@ const HANDLERS: { readonly [A in ActionName]: Handler<A> } = {
     return {};
   },
   mmio: devices.readRegisters,
-  group: legacyGroup,
-  container,
+  group: legacy.legacyGroup,
+  container: legacy.container,
+  mapDma: legacy.mapDma,
+  unmapDma: legacy.unmapDma,
+  compatSpace: legacy.compatSpace,
   unsafeInterrupts: (session, on) => {
     session.world.allowUnsafeInterrupts = on;
     return {};

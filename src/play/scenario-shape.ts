@@ -18,17 +18,13 @@ import {
   word,
 } from "../platform/index.js";
 import { expectationShape } from "./expectation-shape.js";
-import { address, name, words } from "./scalar-shapes.js";
+import { LEGACY_ACTIONS } from "./legacy-shapes.js";
+import { address, deviceName as device, name, words } from "./scalar-shapes.js";
 
 export const SCENARIO_SCHEMA = "ioasis/scenario/1";
 export const PLAY_RULES = ["device-centric", "linux-7.2"] as const;
 export type PlayRules = (typeof PLAY_RULES)[number];
 
-/** A device: a name of the platform, or an address. */
-const device = text(
-  "a device's name or address",
-  "^([A-Za-z][A-Za-z0-9_-]{0,63}|([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[01][0-9a-fA-F]\\.[0-7])$",
-);
 const pasid = integer(1, 0xfffff, "PASID; absent: requests without one.");
 const policy = word(["refuse", "exclude-windows", "translated-only", "raw"] as const);
 const access = word(["r", "w", "rw"] as const, "Default rw.");
@@ -184,26 +180,6 @@ export const ACTIONS = {
     { table: name },
     { at: address, pages: integer(1, 2 ** 31 - 1) },
   ),
-  group: record(
-    "an object with of",
-    { of: device },
-    {
-      open: flag(),
-      close: flag("With all device files that were opened by it."),
-      container: name,
-      space: name,
-    },
-    "The group of a device, for programs that use groups and containers.",
-  ),
-  container: record(
-    "an object with of",
-    { of: name },
-    {
-      type: word(["type1", "type1v2", "nesting"] as const),
-      extension: word(["type1", "type1v2", "nesting"] as const),
-    },
-    "A context used as a container.",
-  ),
   mmio: record(
     "an object with device and offset",
     { device, offset: integer(0, 0x7fff) },
@@ -215,6 +191,7 @@ export const ACTIONS = {
     { memory: name },
     { page: integer(0, 65_535), offset: integer(0, 4095), length: integer(1, 4096) },
   ),
+  ...LEGACY_ACTIONS,
 } as const satisfies Readonly<Record<string, Shape<unknown>>>;
 
 export type ActionName = keyof typeof ACTIONS;

@@ -4,6 +4,7 @@ import { MediatedParent } from "../driver/index.js";
 import type { Access, FaultQueue, Iommufd, IommufdDevice, Pin } from "../iommufd/index.js";
 import type { PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../units/index.js";
+import { type VfioContainer, type VfioGroupDevice, VfioGroups } from "../vfio/index.js";
 import { SLICES } from "./dma-devices.js";
 import type { World } from "./world.js";
 
@@ -15,6 +16,8 @@ export class ScriptError extends Error {
 export interface BoundDevice {
   readonly fd: Iommufd;
   readonly object: IommufdDevice;
+  /** It was opened by its group. */
+  readonly file?: VfioGroupDevice | undefined;
 }
 
 /** An object with an id in one context. */
@@ -24,13 +27,6 @@ export interface NamedObject {
   readonly id: number;
   readonly queue?: FaultQueue | undefined;
   readonly access?: NamedAccess | undefined;
-}
-
-/** A group that is open. */
-export interface OpenGroup {
-  container: Iommufd | undefined;
-  /** Devices whose files are open, by name. */
-  readonly devices: Set<string>;
 }
 
 export interface NamedAccess {
@@ -48,8 +44,9 @@ export class Session {
   readonly bound = new Map<string, BoundDevice>();
   /** Drivers that make slices, by their function. */
   readonly parents = new Map<Bdf, MediatedParent>();
-  /** Groups that are open, by number. */
-  readonly openGroups = new Map<number, OpenGroup>();
+  /** Legacy groups of the machine. */
+  readonly vfio: VfioGroups;
+  readonly containers = new Map<string, VfioContainer>();
   readonly unplugged = new Map<string, readonly Bdf[]>();
   readonly guestTables = new Map<string, GuestTable>();
   /** Interrupts that software has set up, by device. */
@@ -59,6 +56,7 @@ export class Session {
 
   constructor(world: World) {
     this.world = world;
+    this.vfio = new VfioGroups(world);
   }
 
   context(name: string): Iommufd {
@@ -84,6 +82,16 @@ export class Session {
     throw new UapiError("EINVAL", "the device is bound to no context", {
       cite: "Linux vfio_df_ioctl(): access_granted",
     });
+  }
+
+  /**
+   * A bound device, for calls that one opened by its group does not have.
+   * @throws UapiError EINVAL, ENOTTY.
+   */
+  ownDevice(name: string): BoundDevice {
+    const found = this.device(name);
+    found.file?.attach();
+    return found;
   }
 
   /** A device's address, by name or as written. */

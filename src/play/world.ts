@@ -6,24 +6,27 @@
  * that the platform names own their devices from the start.
  */
 import {
+  type DmaDevice,
   DmaOwnership,
   type GroupMembers,
   HostDriver,
   machineAnalysis,
   machineHost,
 } from "../driver/index.js";
-import type { Iommufd, IommufdSystem, IsolationPort, PasidPath } from "../iommufd/index.js";
+import type { Iommufd, IsolationPort, PasidPath } from "../iommufd/index.js";
 import { type Analysis, leavesDmaAlone } from "../isolation/index.js";
 import { Machine } from "../machine/index.js";
 import type { AllocationPort } from "../memory/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
-import type { Bdf } from "../units/index.js";
+import { type Bdf, formatBdf } from "../units/index.js";
+import type { VfioSystem } from "../vfio/index.js";
+import { plainDevice } from "./dma-devices.js";
 import { misroutedWindows } from "./misrouted-windows.js";
 import { ProcessMemory } from "./process-memory.js";
 import type { PlayRules } from "./scenario-shape.js";
 
 /** Machine and software of one play. */
-export class World implements IommufdSystem {
+export class World implements VfioSystem {
   readonly machine: Machine;
   readonly rules: PlayRules;
   readonly driver: HostDriver;
@@ -52,6 +55,22 @@ export class World implements IommufdSystem {
       return false;
     };
     this.#boot();
+  }
+
+  /** A function that no kernel driver has: VFIO's is there for every one of them. */
+  vfioDevice(bdf: Bdf): DmaDevice | undefined {
+    const fn = this.machine.isPresent(bdf) ? this.machine.fabric.function(bdf) : undefined;
+    if (fn === undefined || fn.isBridge) return undefined;
+    if (this.ownership.kernelUsersOf(bdf).has(bdf)) return undefined;
+    return plainDevice(this.driver, fn, formatBdf(bdf), {
+      name: "vfio-pci",
+      routing: "rid",
+      pasids: 0,
+      noSnoop: true,
+      ats: true,
+      pri: true,
+      translatedOnly: false,
+    });
   }
 
   /** Every function with a group is in the kernel's hands; kernel drivers take their devices. */

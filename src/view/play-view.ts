@@ -98,6 +98,7 @@ export function outcomeText(outcome: StepOutcome): string {
   say(outcome.together && `${outcome.together.join(", ")} in one group`);
   say(outcome.ranges && outcome.mustShare === undefined ? rangesText(outcome) : undefined);
   say(faultText(outcome));
+  say(legacyText(outcome));
   return parts.length === 0 ? "ok" : parts.join("; ");
 }
 
@@ -120,6 +121,12 @@ function faultText(outcome: StepOutcome): string | undefined {
   if (outcome.device === undefined || outcome.address === undefined) return undefined;
   const pasid = outcome.faultPasid === undefined ? "" : `, PASID ${outcome.faultPasid}`;
   return `${outcome.device} wants 0x${outcome.address.toString(16)}${pasid}`;
+}
+
+function legacyText({ viable, containerSet }: StepOutcome): string | undefined {
+  if (viable === undefined) return undefined;
+  const where = containerSet === true ? ", in a container" : "";
+  return `${viable ? "viable" : "not viable"}${where}`;
 }
 
 /** Everything as JSON. */
