@@ -2,7 +2,8 @@
  * The object layer as a library: one method per call of the kernel's interface, with its argument
  * meaning, order of checks and errno, free of wire details.
  *
- * Ids are per context and start at 1; 0 is never an object. Addresses and lengths are bigints.
+ * Ids are per context and start at 1; 0 is never an object. Addresses and lengths are bigints of 64
+ * bits, 0 to 2^64 - 1.
  * Every method throws UapiError when it refuses, and then nothing has changed unless its
  * description says otherwise.
  */

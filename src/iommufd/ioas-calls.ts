@@ -6,7 +6,7 @@ import { type Ioas, unmapAll } from "./ioas.js";
 import { PAGE_SIZE, U64_MAX } from "./limits.js";
 import type { Origin } from "./origin.js";
 import type { UserProcess } from "./ports.js";
-import { lastOf, offsetOf, PAGE_LIMIT, pageOf } from "./position.js";
+import { isSmall, lastOf, offsetOf, PAGE_LIMIT, pageOf } from "./position.js";
 import { Unmapped, unmapRange } from "./space-unmap.js";
 
 export interface IovaRanges {
@@ -65,9 +65,11 @@ export function allowIovas(ctx: ContextState, ioasId: number, spans: readonly Sp
 export function ioasUnmap(ctx: ContextState, ioasId: number, iova: bigint, length: bigint): bigint {
   const { space } = ctx.objects.get(ioasId, "ioas") as Ioas;
   const cite = "Linux iommufd_ioas_unmap()";
-  if (length >= U64_MAX || iova >= U64_MAX || length < 0n || iova < 0n) {
+  if (!isSmall(length) || !isSmall(iova)) {
     if (iova === 0n && length === U64_MAX) return unmapAll(space);
-    throw new UapiError("EOVERFLOW", "iova or length is 2^64 - 1", { cite });
+    if (length >= U64_MAX || iova >= U64_MAX || length < 0n || iova < 0n) {
+      throw new UapiError("EOVERFLOW", "iova or length is 2^64 - 1", { cite });
+    }
   }
   if (length === 0n) throw new UapiError("EINVAL", "length is 0", { cite });
   const page = pageOf(iova);

@@ -12,7 +12,7 @@ import type { Ioas } from "./ioas.js";
 import { AUTO_ALIGN_MAX, PAGE_SIZE, U64_MAX } from "./limits.js";
 import type { Origin, OriginKey } from "./origin.js";
 import type { UserProcess } from "./ports.js";
-import { addressOf, lastOf, offsetOf, PAGE_LIMIT, pageOf } from "./position.js";
+import { addressOf, isSmall, lastOf, offsetOf, PAGE_LIMIT, pageOf } from "./position.js";
 import type { SharedPages } from "./shared-pages.js";
 
 const KNOWN_FLAGS = MapFlag.fixedIova | MapFlag.writeable | MapFlag.readable;
@@ -35,7 +35,8 @@ export function ioasMap(ctx: ContextState, args: MapArgs, caller: UserProcess): 
   checkFlags(place);
   const ioas = ctx.objects.get(args.ioasId, "ioas") as Ioas;
   const { userVa, length } = args;
-  if (userVa < 0n || userVa > U64_MAX || length > U64_MAX - userVa) {
+  const isUsual = isSmall(userVa) && isSmall(length);
+  if (!isUsual && (userVa < 0n || userVa > U64_MAX || length > U64_MAX - userVa)) {
     throw new UapiError("EOVERFLOW", "user_va + length is above 2^64 - 1", CITE);
   }
   checkLength(length);
@@ -73,7 +74,8 @@ function checkFlags({ flags, iova, length }: Placement): void {
   if ((flags & ~KNOWN_FLAGS) !== 0) {
     throw new UapiError("EOPNOTSUPP", "an unknown flag is set", CITE);
   }
-  if (iova >= U64_MAX || length >= U64_MAX || iova < 0n) {
+  const isUsual = isSmall(iova) && isSmall(length);
+  if (!isUsual && (iova >= U64_MAX || length >= U64_MAX || iova < 0n)) {
     throw new UapiError("EOVERFLOW", "iova or length is 2^64 - 1", CITE);
   }
   if ((flags & (MapFlag.writeable | MapFlag.readable)) === 0) {
@@ -82,7 +84,7 @@ function checkFlags({ flags, iova, length }: Placement): void {
 }
 
 function checkLength(length: bigint): void {
-  if (length <= 0n || length > LENGTH_MAX) {
+  if (length <= 0n || (!isSmall(length) && length > LENGTH_MAX)) {
     throw new UapiError("EINVAL", "length is 0 or within a page of 2^64", CITE_PAGES);
   }
 }

@@ -28,6 +28,15 @@ export function offsetOf(address: bigint): number {
   return (halves[LOW] as number) & 0xfff;
 }
 
+/**
+ * Below 2^62: sums of three such numbers stay in 64 bits. Comparing large bigints costs more than
+ * all else in a map; the usual case leaves it out.
+ */
+export function isSmall(value: bigint): boolean {
+  scratch[0] = value;
+  return (halves[1 - LOW] as number) < 0x40000000;
+}
+
 /** One more than the highest page. */
 export const PAGE_LIMIT = 2 ** 52;
 
