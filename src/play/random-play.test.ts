@@ -1,6 +1,6 @@
 /**
- * Random steps on real tables: whatever owners, devices and kernel drivers do in whatever order, the
- * safety rules hold after every step, under both rule sets.
+ * Random steps on real tables: whatever owners, devices and kernel drivers do in whatever order,
+ * the safety rules hold after every step, under both rule sets.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
