@@ -104,7 +104,15 @@ test("what cannot be played is refused with file and line", async () => {
     ["  - context: u\n  - space: { name: s, in: v }\n", /no context is named "v"/],
     ["  - {}\n", /has no action/],
     ["  - context: u\n    unplug: a\n", /has context and unplug|has unplug and context/],
-    ["  - dma: { device: port-a, at: 0 }\n", /has no engine/],
+    ["  - dma: { device: port-a, at: 0, read: 1 }\n", /has no engine/],
+    ["  - dma: { device: a, at: 0 }\n", /needs one of write, read and translate/],
+    ["  - dma: { device: a, at: 0, read: 1, write: x }\n", /needs one of write/],
+    ["  - context: u\n  - memory: { name: u }\n", /"u" names something already/],
+    ["  - unplug: 55:00.0\n", /is not there/],
+    ["  - unplug: a\n  - unplug: a\n", /is not there/],
+    ["  - window: { bridge: a, closed: true }\n", /is no bridge/],
+    ["  - window: { bridge: port-a }\n", /needs first and last/],
+    ["  - window: { bridge: port-a, first: 0x200000, last: 0x100000 }\n", /in this order/],
     ["  - unpin: nothing\n", /nothing is named "nothing"/],
     ["  - contxt: u\n", /is not a field here; expected context/],
     ["  - context: u\n    expect: { linux-7.2: ok }\n", /says nothing for device-centric/],
@@ -119,7 +127,9 @@ test("what cannot be played is refused with file and line", async () => {
   const missing = await run("play", join(scratch, "absent.yaml"));
   assert.match(missing.err, /cannot be read/);
   const platform = await run("play", scenario("p", "  - context: u\n", "[nowhere]"));
-  assert.match(platform.err, /nowhere\.yaml: cannot be read/);
+  assert.match(platform.err, /p\.yaml:3: platforms\[0\]: names no file; expected .*nowhere/);
+  const empty = mkdtempSync(join(scratch, "empty"));
+  assert.match((await run("play", empty)).err, /holds no scenario files/);
   assert.match((await run("play")).err, /missing required argument|takes scenario files/);
   const rules = await run("play", scenario("r", "  - context: u\n"), "--rules", "linux-6.1");
   assert.match(rules.err, /cannot be played/);
@@ -180,6 +190,9 @@ test("explain-dma says who gets a request, and JSON follows its schema", async (
   assert.deepEqual([json.outcome.kind, json.outcome.at], ["peer", "0000:04:00.0"]);
   const up = ["explain-dma", "03:00.0", "--iova", "4096", "--write", "--from", T2];
   assert.match((await run(...up)).out, /reaches the IOMMU as requester 03:00\.0/);
+  const message = ["explain-dma", "a", "--iova", "0xfee00000", "--platform", T2];
+  assert.match((await run(...message, "--write")).out, /interrupt message of requester 03:00\.0/);
+  assert.match((await run(...message)).out, /the table of that slot decides/);
 });
 
 test("explain-dma refuses what it cannot ask", async () => {

@@ -10,7 +10,7 @@ import { fixedSlice, plainDevice } from "./dma-devices.js";
 import { checkEmpty, closeContainer, openByGroup } from "./legacy-groups.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
-import { need, type Session } from "./session.js";
+import { need, ScriptError, type Session } from "./session.js";
 
 const OK: StepOutcome = {};
 
@@ -165,7 +165,7 @@ export function groups(session: Session, args: ActionArguments<"groups">): StepO
 /** The device, and what is below it, is gone: its users are unbound first. */
 export function unplug(session: Session, name: string): StepOutcome {
   const { machine, driver } = session.world;
-  const bdf = session.bdf(name);
+  const { bdf } = session.function(name);
   const gone = machine.below(bdf);
   forgetGone(session, gone);
   for (const each of gone) driver.removeDevice(each);
@@ -198,10 +198,15 @@ export function readRegisters(session: Session, args: ActionArguments<"mmio">): 
 /** Moves or closes the memory window of a bridge; contexts may refuse it. */
 export function setWindow(session: Session, args: ActionArguments<"window">): StepOutcome {
   const { machine } = session.world;
-  const bdf = session.bdf(args.bridge);
+  const { bdf, isBridge } = session.function(args.bridge);
+  if (!isBridge) throw new ScriptError(`"${args.bridge}" is no bridge`);
   const before = machine.configRead(bdf, 0x20, 4);
   const first = BigInt(args.first ?? 0);
   const last = BigInt(args.last ?? 0);
+  const given = args.first !== undefined && args.last !== undefined && first <= last;
+  if (given === (args.closed === true)) {
+    throw new ScriptError("window needs first and last, in this order, or closed");
+  }
   const word =
     args.closed === true
       ? 0x0000_fff0

@@ -22,7 +22,7 @@ import { type Bdf, makePasid, type Pasid, ridOf } from "../units/index.js";
 import { decode, encode, landsAt, placeOf } from "./actions-objects.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
-import { need, type Session } from "./session.js";
+import { need, ScriptError, type Session } from "./session.js";
 
 const MODES = {
   untranslated: AddressMode.Untranslated,
@@ -35,6 +35,10 @@ export function dma(
   args: ActionArguments<"dma">,
   trace: readonly TraceRecord[],
 ): StepOutcome {
+  const asked = [args.write !== undefined, args.read !== undefined, args.translate === true];
+  if (asked.filter((is) => is).length !== 1) {
+    throw new ScriptError("dma needs one of write, read and translate");
+  }
   const sender = senderOf(session, args.device, args.pasid);
   if (sender === undefined) return softwareDma(session, args);
   const { engine, pasid } = sender;
@@ -88,7 +92,7 @@ function commandOf(
     const length = args.read;
     return { ...common, opcode: Opcode.Copy, source: at, destinationLocal: true, length };
   }
-  const length = encode(args.write ?? "x").length;
+  const length = encode(args.write ?? "").length;
   return { ...common, opcode: Opcode.Copy, sourceLocal: true, destination: at, length };
 }
 

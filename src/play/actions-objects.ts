@@ -12,7 +12,7 @@ const PAGE = 4096n;
 const OK: StepOutcome = {};
 
 export function openContext(session: Session, args: ActionArguments<"context">): StepOutcome {
-  const name = typeof args === "string" ? args : args.name;
+  const name = session.newName(typeof args === "string" ? args : args.name);
   const limit = typeof args === "string" ? undefined : args.memoryLimit;
   const { world } = session;
   const process = makeProcess(name, world.process, limit ?? Number.POSITIVE_INFINITY);
@@ -23,11 +23,12 @@ export function openContext(session: Session, args: ActionArguments<"context">):
 }
 
 export function addMemory(session: Session, args: ActionArguments<"memory">): StepOutcome {
-  session.world.process.add(args.name, args.pages ?? 1);
+  session.world.process.add(session.newName(args.name), args.pages ?? 1);
   return OK;
 }
 
 export function makeSpace(session: Session, args: ActionArguments<"space">): StepOutcome {
+  const name = session.newName(args.name);
   const fd = session.context(args.in);
   const over = args.over === undefined ? undefined : session.object(args.over, "space").id;
   return attempt(() => {
@@ -38,12 +39,13 @@ export function makeSpace(session: Session, args: ActionArguments<"space">): Ste
       over === undefined
         ? fd.ioasAlloc({ enforceCoherency: args.snoop === true })
         : fd.nestedIoasAlloc(over);
-    session.objects.set(args.name, { kind: "space", fd, id });
+    session.objects.set(name, { kind: "space", fd, id });
     return OK;
   });
 }
 
 export function makeTable(session: Session, args: ActionArguments<"table">): StepOutcome {
+  const name = session.newName(args.name);
   const { fd, object } = session.device(args.device);
   const on = session.object(args.on, "space", "table");
   const fault = args.faults === undefined ? undefined : session.object(args.faults, "queue").id;
@@ -57,7 +59,7 @@ export function makeTable(session: Session, args: ActionArguments<"table">): Ste
   return attempt(() => {
     const data = guest === undefined ? undefined : guestTableData(guest);
     const id = fd.hwptAlloc({ flags, devId: object.id, ptId: on.id, data, faultId: fault });
-    session.objects.set(args.name, { kind: "table", fd, id });
+    session.objects.set(name, { kind: "table", fd, id });
     return OK;
   });
 }
@@ -123,10 +125,11 @@ export function destroy(session: Session, name: string): StepOutcome {
 }
 
 export function makeQueue(session: Session, args: ActionArguments<"queue">): StepOutcome {
+  const name = session.newName(args.name);
   const fd = session.context(args.in);
   return attempt(() => {
     const queue = fd.faultQueueAlloc();
-    session.objects.set(args.name, { kind: "queue", fd, id: queue.id, queue });
+    session.objects.set(name, { kind: "queue", fd, id: queue.id, queue });
     return OK;
   });
 }
@@ -160,6 +163,7 @@ export function answer(session: Session, args: ActionArguments<"answer">): StepO
 }
 
 export function makeAccess(session: Session, args: ActionArguments<"access">): StepOutcome {
+  const name = session.newName(args.name);
   const { fd, id } = session.object(args.space, "space");
   return attempt(() => {
     const object = fd.createAccess({
@@ -171,7 +175,7 @@ export function makeAccess(session: Session, args: ActionArguments<"access">): S
     });
     const named: NamedAccess = { object, pins: [], told: 0 };
     object.attach(fd.ioas(id));
-    session.objects.set(args.name, { kind: "access", fd, id: object.id, access: named });
+    session.objects.set(name, { kind: "access", fd, id: object.id, access: named });
     return OK;
   });
 }

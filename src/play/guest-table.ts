@@ -24,7 +24,12 @@ export function makeGuestTable(session: Session, args: ActionArguments<"guestTab
   guestMemory(session, args.memory);
   const levels = args.levels ?? 4;
   const root = BigInt(args.root ?? 0);
-  session.guestTables.set(args.name, { memory: args.memory, levels, root, next: root + PAGE });
+  session.guestTables.set(session.newName(args.name), {
+    memory: args.memory,
+    levels,
+    root,
+    next: root + PAGE,
+  });
   return OK;
 }
 

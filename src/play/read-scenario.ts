@@ -1,6 +1,6 @@
 /** Reads a parsed scenario file: its shape, and what a shape cannot say. */
 import { type InputPath, type LineMap, noLines, Problems } from "../platform/index.js";
-import { InputError } from "../units/index.js";
+import { InputError, type InputPlace } from "../units/index.js";
 import {
   ACTIONS,
   type ActionArguments,
@@ -26,6 +26,8 @@ export interface Scenario {
   readonly name: string;
   readonly about: string | undefined;
   readonly platforms: readonly string[];
+  /** Where the file names each of them. */
+  readonly platformPlaces: readonly InputPlace[];
   readonly rules: readonly PlayRules[];
   readonly steps: readonly Step[];
   readonly node: ScenarioNode;
@@ -50,7 +52,14 @@ export function readScenario(value: unknown, lines: LineMap = noLines("scenario"
   });
   problems.throwIfAny();
   const { name, about, platforms, rules = PLAY_RULES } = node;
-  return { file: lines.file, name, about, platforms, rules, steps, node };
+  const platformPlaces = platforms.map(
+    (_, i): InputPlace => ({
+      file: lines.file,
+      line: lines.lineOf(["platforms", i]),
+      field: `platforms[${i}]`,
+    }),
+  );
+  return { file: lines.file, name, about, platforms, platformPlaces, rules, steps, node };
 }
 
 /** The arguments of a step, which is of that action. */

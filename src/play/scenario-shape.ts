@@ -148,7 +148,7 @@ export const ACTIONS = {
   answer: record(
     "an object with queue and with",
     { queue: name, with: word(["success", "invalid"] as const) },
-    { cookie: integer(1, 2 ** 31 - 1), twice: flag() },
+    { cookie: integer(1, 2 ** 31 - 1) },
   ),
   fail: integer(1, 10_000, "The n-th allocation of the next step fails."),
   unsafeInterrupts: flag("Users may own devices whose interrupts are not isolated."),

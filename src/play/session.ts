@@ -59,6 +59,14 @@ export class Session {
     this.vfio = new VfioGroups(world);
   }
 
+  /** @throws ScriptError when something has the name already. */
+  newName(name: string): string {
+    const { contexts, objects, guestTables, world } = this;
+    const taken = contexts.has(name) || objects.has(name) || guestTables.has(name);
+    if (!taken && world.process.find(name) === undefined) return name;
+    throw new ScriptError(`"${name}" names something already`);
+  }
+
   context(name: string): Iommufd {
     return need(this.contexts.get(name), `no context is named "${name}"`);
   }

@@ -87,7 +87,7 @@ export function explainDma(analysis: Analysis, question: DmaQuestion): DmaExplan
     question,
     route,
     steps: hopSentences(analysis, route),
-    outcome: outcomeOf(analysis, route),
+    outcome: outcomeOf(analysis, question, route),
     remarks: remarksOf(analysis, question, route),
     pasid: pasid === undefined ? undefined : report?.pasid,
   };
@@ -127,7 +127,7 @@ export function explainDmaPayload(explanation: DmaExplanation): DmaPayload {
   };
 }
 
-function outcomeOf({ fabric, facts }: Analysis, { result }: Route): string {
+function outcomeOf({ fabric, facts }: Analysis, question: DmaQuestion, { result }: Route): string {
   switch (result.kind) {
     case "peer":
       return (
@@ -139,7 +139,10 @@ function outcomeOf({ fabric, facts }: Analysis, { result }: Route): string {
       const id = formatRid(requester);
       const slot =
         prefix === undefined ? `requester ${id}` : `requester ${id}, PASID ${prefix.pasid}`;
-      if (facts.iommuInUse === false) return `It reaches memory as it is: no IOMMU is in use.`;
+      if (isMessage(facts, question)) {
+        return `It is an interrupt message of requester ${id}: no page table is asked.`;
+      }
+      if (facts.iommuInUse === false) return "It reaches memory as it is: no IOMMU is in use.";
       return `It reaches the IOMMU as ${slot}: the table of that slot decides.`;
     }
     case "acs-violation":
@@ -183,6 +186,16 @@ function remarksOf(analysis: Analysis, question: DmaQuestion, { result }: Route)
     out.push("This IOMMU does not look at requester IDs and knows no PASIDs.");
   }
   return out;
+}
+
+/**
+ * Writes without PASID to 0xfeexxxxx are interrupts on x86: no page table is asked, the interrupt
+ * remapping is (VT-d 5.0 § 3.14, § 5.1).
+ */
+function isMessage(facts: Analysis["facts"], question: DmaQuestion): boolean {
+  const { address, access, addressType, pasid } = question;
+  const inRange = address >> 20n === 0xfeen && facts.architecture === "x86";
+  return inRange && access === "write" && addressType === "untranslated" && pasid === undefined;
 }
 
 function groupOf(analysis: Analysis, { device }: DmaQuestion): number | undefined {

@@ -16,8 +16,12 @@ export function drawPlays(out: Output, plays: readonly Play[], full: boolean): v
   const wrong = plays.filter((play) => !play.ok).length;
   out.line();
   const scenarios = new Set(plays.map((play) => play.scenario.file)).size;
-  const counted = `${scenarios} scenarios, ${plays.length} plays, ${steps} steps`;
-  const verdict = wrong === 0 ? "all as expected" : `${wrong} plays not as expected`;
+  const counted = [
+    quantity(scenarios, "scenario"),
+    quantity(plays.length, "play"),
+    quantity(steps, "step"),
+  ].join(", ");
+  const verdict = wrong === 0 ? "all as expected" : `${quantity(wrong, "play")} not as expected`;
   out.line(out.paint.bold(`${counted}: ${verdict}`));
 }
 
@@ -100,4 +104,8 @@ function drawDifferences(out: Output, plays: readonly Play[]): void {
       out.line(wrap(`${rules.padEnd(14)}  ${text}`, 24, 6));
     }
   }
+}
+
+function quantity(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

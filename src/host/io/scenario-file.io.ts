@@ -57,24 +57,32 @@ export async function loadPlatform(file: string): Promise<NamedPlatform> {
 export async function platformsOf(scenario: Scenario): Promise<readonly NamedPlatform[]> {
   const base = dirname(scenario.file);
   const out: NamedPlatform[] = [];
-  for (const named of scenario.platforms) {
+  for (const [i, named] of scenario.platforms.entries()) {
     const isPath = /[/.]/u.test(named);
     const file = isPath ? resolve(base, named) : join(base, "..", "platforms", `${named}.yaml`);
+    if (!(await isFile(file))) {
+      throw new InputError("names no file", scenario.platformPlaces[i] ?? { file }, file);
+    }
     out.push(await loadPlatform(file));
   }
   return out;
 }
 
-/** Scenario files that an argument names: itself, or all in a directory. */
+/** Scenario files that an argument names: itself, or all in a directory. @throws InputError. */
 export async function scenarioFiles(path: string): Promise<readonly string[]> {
   const isDirectory = await stat(path).then(
     (s) => s.isDirectory(),
     () => false,
   );
   if (!isDirectory) return [path];
-  const names = await readdir(path);
-  return names
-    .filter((n) => /\.ya?ml$/u.test(n))
-    .sort()
-    .map((n) => join(path, n));
+  const names = (await readdir(path)).filter((n) => /\.ya?ml$/u.test(n));
+  if (names.length === 0) throw new InputError("holds no scenario files", { file: path }, "*.yaml");
+  return names.sort().map((n) => join(path, n));
+}
+
+function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    (s) => s.isFile(),
+    () => false,
+  );
 }
