@@ -167,9 +167,20 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
     "own slot, and never asks whether the switch routes between the two.",
 };
 
+/** Evidence of a kind that has a sentence. */
+export function isEvidence(value: object): value is Evidence {
+  const { kind } = value as { kind?: unknown };
+  return typeof kind === "string" && Object.hasOwn(SENTENCES, kind);
+}
+
 /** One sentence, capitalised, with its full stop. */
 export function evidenceText(evidence: Evidence, call: CallDevice): string {
-  return capital(SENTENCES[evidence.kind](evidence, call));
+  return capital(evidenceWords(evidence, call));
+}
+
+/** The same where names keep their case. */
+export function evidenceWords(evidence: Evidence, call: CallDevice): string {
+  return SENTENCES[evidence.kind](evidence, call);
 }
 
 /** "P2P Request Redirect (RR) and Upstream Forwarding (UF)" */

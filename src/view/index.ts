@@ -15,4 +15,5 @@ export * from "./groups-view.js";
 export * from "./p2p-view.js";
 export * from "./play-view.js";
 export * from "./proof-view.js";
+export { refusalLines } from "./refusal-text.js";
 export * from "./trace-text.js";

@@ -1,6 +1,13 @@
 /** The text of `ioasis play`: every step with its trace, or a line for each play. */
 import type { Play, PlayedStep } from "../../play/index.js";
-import { differences, namesOf, outcomeText, stepText, traceLine } from "../../view/index.js";
+import {
+  differences,
+  namesOf,
+  outcomeText,
+  refusalLines,
+  stepText,
+  traceLine,
+} from "../../view/index.js";
 import type { Output } from "../output.js";
 import { wrap } from "./text.js";
 
@@ -60,7 +67,9 @@ function drawStep(out: Output, play: Play, played: PlayedStep): void {
       ? out.paint.green
       : out.paint.yellow;
   out.line(`     ${paint(wrap(outcomeText(outcome), 5))}`);
-  for (const line of evidenceLines(played)) out.line(out.paint.dim(wrap(line, 9, 7)));
+  const evidence = outcome.errno === undefined ? [] : (outcome.evidence ?? []);
+  for (const line of refusalLines(evidence, names.device))
+    out.line(out.paint.dim(wrap(line, 9, 7)));
   if (step.node.note !== undefined) out.line(out.paint.dim(wrap(`# ${step.node.note}`, 7, 5)));
   for (const { field, expected, found } of mismatches) {
     out.line(out.paint.red(wrap(`NOT AS EXPECTED: ${field}: ${expected}; found ${found}`, 7, 5)));
@@ -69,24 +78,6 @@ function drawStep(out: Output, play: Play, played: PlayedStep): void {
     out.line(out.paint.red(wrap(`SAFETY RULE ${rule} IS BROKEN: ${text}`, 7, 5)));
   }
   if (wrong && step.line !== undefined) out.line(`     ${play.scenario.file}:${step.line}`);
-}
-
-/** Why a call was refused, one line for each piece of evidence. */
-function evidenceLines({ outcome }: PlayedStep): string[] {
-  if (outcome.errno === undefined) return [];
-  return (outcome.evidence ?? []).map((e) => {
-    const { kind, cite, ...rest } = e as { kind?: string; cite?: string };
-    const facts = Object.entries(rest)
-      .map(([key, value]) => `${key} ${show(value)}`)
-      .join(", ");
-    return `${kind ?? "because"}${facts === "" ? "" : `: ${facts}`}${cite ? ` (${cite})` : ""}`;
-  });
-}
-
-function show(value: unknown): string {
-  return JSON.stringify(value, (_key, v: unknown) =>
-    typeof v === "bigint" ? `0x${v.toString(16)}` : v,
-  );
 }
 
 function drawDifferences(out: Output, plays: readonly Play[]): void {
