@@ -1,9 +1,9 @@
 /** Actions on devices: binding, attaching, reports, kernel drivers, and changes of the machine. */
 import { UapiError } from "../abi/index.js";
-import { type DriverDeclaration, SoftwareDriver } from "../driver/index.js";
+import { type Domain, type DriverDeclaration, SoftwareDriver } from "../driver/index.js";
 import type { AttachPolicy } from "../iommufd/index.js";
 import { leavesDmaAlone } from "../isolation/index.js";
-import { makePasid, type Pasid } from "../units/index.js";
+import { type Bdf, makePasid, type Pasid } from "../units/index.js";
 import { decode } from "./actions-objects.js";
 import { closeDevice, enableDma, forgetBound, forgetGone } from "./device-files.js";
 import { fixedSlice, plainDevice } from "./dma-devices.js";
@@ -182,10 +182,20 @@ export function plug(session: Session, name: string): StepOutcome {
   for (const each of back) {
     if (isolation.groupOf(each) === undefined) continue;
     const owned = ownership.ownerOf(each) !== undefined;
-    if (owned) driver.attach(each, undefined, driver.blocked(each));
+    if (owned) driver.attach(each, undefined, tableOf(session, each) ?? driver.blocked(each));
     else driver.attachDefault(each);
   }
   return { count: back.length };
+}
+
+/** The table that those who move together with a device are on (Linux iommu_probe_device()). */
+function tableOf(session: Session, device: Bdf): Domain | undefined {
+  for (const fd of session.world.contexts) {
+    for (const { pasid, members, hwpt } of fd.state.slots.all()) {
+      if (pasid === undefined && members.includes(device)) return hwpt.domain;
+    }
+  }
+  return undefined;
 }
 
 /** Registers are within reach of whoever has bound the device. */

@@ -24,7 +24,7 @@ test("evidence of the analysis is a sentence, other evidence its fields", () => 
   assert.deepEqual(lines.slice(1), [
     "must-share: at a, with a, b",
     "reserved-range: windows 0x1000-0x1fff",
-    'area-pinned: iova "0x2000" (a source)',
+    "area-pinned: iova 0x2000 (a source)",
     "group-open: at b, count 2",
     "because",
   ]);

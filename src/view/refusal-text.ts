@@ -3,8 +3,13 @@ import type { Evidence } from "../isolation/index.js";
 import { type Bdf, formatSpan, type Span } from "../units/index.js";
 import { evidenceWords, isEvidence } from "./evidence-text.js";
 
-/** Fields that hold devices. */
-const DEVICES: ReadonlySet<string> = new Set(["at", "with"]);
+/** Fields that many kinds have. */
+interface Fields {
+  readonly kind?: string;
+  readonly cite?: string;
+  readonly at?: Bdf;
+  readonly with?: Bdf | readonly Bdf[];
+}
 
 /**
  * Sentences where the evidence is of the analysis; the others show their fields by name.
@@ -23,18 +28,21 @@ function isSentence(e: object): e is Evidence {
 }
 
 function fieldsText(e: object, nameOf: (bdf: Bdf) => string): string {
-  const { kind, cite, ...rest } = e as { kind?: string; cite?: string };
-  const facts = Object.entries(rest)
-    .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => `${key} ${fieldText(key, value, nameOf)}`)
-    .join(", ");
-  return `${kind ?? "because"}${facts === "" ? "" : `: ${facts}`}${cite ? ` (${cite})` : ""}`;
+  const { kind, cite, at, with: others, ...rest } = e as Fields;
+  const parts: string[] = [];
+  if (at !== undefined) parts.push(`at ${nameOf(at)}`);
+  if (others !== undefined) parts.push(`with ${[others].flat().map(nameOf).join(", ")}`);
+  for (const [key, value] of Object.entries(rest)) {
+    if (value !== undefined) parts.push(`${key} ${fieldText(value)}`);
+  }
+  const facts = parts.length === 0 ? "" : `: ${parts.join(", ")}`;
+  return `${kind ?? "because"}${facts}${cite === undefined ? "" : ` (${cite})`}`;
 }
 
-function fieldText(key: string, value: unknown, nameOf: (bdf: Bdf) => string): string {
-  if (Array.isArray(value)) return value.map((v) => fieldText(key, v, nameOf)).join(", ");
-  if (DEVICES.has(key) && typeof value === "number") return nameOf(value as Bdf);
+function fieldText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(fieldText).join(", ");
   if (typeof value === "string") return value;
+  if (typeof value === "bigint") return `0x${value.toString(16)}`;
   if (isSpan(value)) return formatSpan(value);
   return JSON.stringify(value, (_key, v: unknown) =>
     typeof v === "bigint" ? `0x${v.toString(16)}` : v,
