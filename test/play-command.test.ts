@@ -131,6 +131,8 @@ test("what cannot be played is refused with file and line", async () => {
   const empty = mkdtempSync(join(scratch, "empty"));
   assert.match((await run("play", empty)).err, /holds no scenario files/);
   assert.match((await run("play")).err, /missing required argument|takes scenario files/);
+  const onlyLinux = scenario("l", "  - context: u\nrules: [linux-7.2]\n");
+  assert.match((await run("play", onlyLinux)).err, /no scenario given is for these rules/);
   const rules = await run("play", scenario("r", "  - context: u\n"), "--rules", "linux-6.1");
   assert.match(rules.err, /cannot be played/);
 });

@@ -20,6 +20,9 @@ export async function run(
   for (const argument of args) {
     for (const file of await scenarioFiles(argument)) plays.push(...(await playFile(file, rules)));
   }
+  if (plays.length === 0) {
+    throw new UsageError(`--rules ${rules.join(",")}: no scenario given is for these rules`);
+  }
   if (options.traceFile !== undefined) await writeTrace(options.traceFile, plays);
   if (options.json === true) writeJson(out, playPayload(plays));
   else drawPlays(out, plays, options.verbose === true || plays.length <= 2);
@@ -50,7 +53,7 @@ async function writeTrace(file: string, plays: readonly Play[]): Promise<void> {
 function rulesOf(options: CommonOptions): readonly PlayRules[] {
   const given: unknown = options.rules;
   const names = Array.isArray(given) ? (given as readonly string[]) : [];
-  return names.map((name) => {
+  return [...new Set(names)].map((name) => {
     const found = PLAY_RULES.find((rules) => rules === name);
     if (found !== undefined) return found;
     throw new UsageError(`--rules ${name}: cannot be played; one of ${PLAY_RULES.join(", ")}`);
