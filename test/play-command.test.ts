@@ -108,6 +108,10 @@ test("what cannot be played is refused with file and line", async () => {
     ["  - dma: { device: a, at: 0 }\n", /needs one of write, read and translate/],
     ["  - dma: { device: a, at: 0, read: 1, write: x }\n", /needs one of write/],
     ["  - context: u\n  - memory: { name: u }\n", /"u" names something already/],
+    [
+      Array.from({ length: 17 }, (_, i) => `  - memory: { name: m${i}, pages: 65536 }\n`).join(""),
+      /at most 1048576 pages/,
+    ],
     ["  - unplug: 55:00.0\n", /is not there/],
     ["  - unplug: a\n  - unplug: a\n", /is not there/],
     ["  - window: { bridge: a, closed: true }\n", /is no bridge/],

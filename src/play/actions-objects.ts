@@ -6,9 +6,11 @@ import { guestTableData } from "./guest-table.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import { makeProcess } from "./process-memory.js";
 import type { ActionArguments } from "./scenario-shape.js";
-import { type NamedAccess, need, type Session } from "./session.js";
+import { type NamedAccess, need, ScriptError, type Session } from "./session.js";
 
 const PAGE = 4096n;
+/** Of all buffers of a scenario: 4 GiB. */
+const MEMORY_PAGES_MAX = 2 ** 20;
 const OK: StepOutcome = {};
 
 export function openContext(session: Session, args: ActionArguments<"context">): StepOutcome {
@@ -23,7 +25,13 @@ export function openContext(session: Session, args: ActionArguments<"context">):
 }
 
 export function addMemory(session: Session, args: ActionArguments<"memory">): StepOutcome {
-  session.world.process.add(session.newName(args.name), args.pages ?? 1);
+  const { process } = session.world;
+  const { pages = 1 } = args;
+  const name = session.newName(args.name);
+  if (process.pages + pages > MEMORY_PAGES_MAX) {
+    throw new ScriptError(`a scenario has at most ${MEMORY_PAGES_MAX} pages of memory`);
+  }
+  process.add(name, pages);
   return OK;
 }
 

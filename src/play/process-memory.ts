@@ -32,6 +32,8 @@ export class ProcessMemory implements PageSource {
   readonly #memory: PhysicalMemory;
   readonly #buffers: NamedBuffer[] = [];
   readonly #byName = new Map<string, NamedBuffer>();
+  /** Pages of all buffers. */
+  pages = 0;
   /** Pages pinned now, counted once for each pin. */
   pinned = 0;
 
@@ -45,6 +47,7 @@ export class ProcessMemory implements PageSource {
     const firstPage = (this.#buffers.length + 1) * STRIDE_PAGES;
     const buffer = { name, backing, firstPage, pages };
     this.#buffers.push(buffer);
+    this.pages += pages;
     this.#byName.set(name, buffer);
     return buffer;
   }
