@@ -7,6 +7,7 @@ import { buildFabric } from "../../pcie/index.js";
 import { buildPlatform, PlatformError } from "../../platform/index.js";
 import { formatBdf, InputError } from "../../units/index.js";
 import { parsePlatform, readPlatformFile } from "./platform-file.io.js";
+import { loadPlatform } from "./scenario-file.io.js";
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../../../..");
 const EXAMPLES = join(ROOT, "examples/platforms");
@@ -15,7 +16,7 @@ test("every example is a platform whose fabric has no problems", async () => {
   const files = readdirSync(EXAMPLES).filter((name) => name.endsWith(".yaml"));
   assert.ok(files.length >= 4);
   for (const file of files) {
-    const { functions } = buildPlatform(await readPlatformFile(join(EXAMPLES, file)));
+    const { functions } = (await loadPlatform(join(EXAMPLES, file))).platform;
     assert.deepEqual(buildFabric({ functions }).problems, [], file);
   }
 });

@@ -1,14 +1,14 @@
 /** Platform files among the sources of a capture. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { analyse } from "../../isolation/index.js";
 import { buildFabric } from "../../pcie/index.js";
-import { buildPlatform, PlatformError } from "../../platform/index.js";
+import { type buildPlatform, PlatformError } from "../../platform/index.js";
 import { formatBdf, InputError } from "../../units/index.js";
 import {
   type Capture,
@@ -19,7 +19,7 @@ import {
 } from "../index.js";
 import { PLATFORM_FILE_LIMIT } from "./limits.js";
 import { loadCapture } from "./load.io.js";
-import { parsePlatform } from "./platform-file.io.js";
+import { loadPlatform } from "./scenario-file.io.js";
 
 const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 const EXAMPLES = join(ROOT, "examples/platforms");
@@ -58,7 +58,7 @@ function groupsOf({ functions, facts }: ReturnType<typeof buildPlatform>): unkno
 test("every example loads as a source and gives what building it gives", async () => {
   assert.ok(examples.length >= 4);
   for (const file of examples) {
-    const built = buildPlatform(parsePlatform(readFileSync(file, "utf8"), file));
+    const built = (await loadPlatform(file)).platform;
     const capture = await loadCapture([file]);
     assert.deepEqual(capture.parts, [{ kind: "platform", place: { file } }]);
     assert.equal(capture.recorded, null);
