@@ -25,13 +25,13 @@ export function openContext(session: Session, args: ActionArguments<"context">):
 }
 
 export function addMemory(session: Session, args: ActionArguments<"memory">): StepOutcome {
-  const { process } = session.world;
+  const buffers = session.world.process;
   const { pages = 1 } = args;
   const name = session.newName(args.name);
-  if (process.pages + pages > MEMORY_PAGES_MAX) {
+  if (buffers.pages + pages > MEMORY_PAGES_MAX) {
     throw new ScriptError(`a scenario has at most ${MEMORY_PAGES_MAX} pages of memory`);
   }
-  process.add(name, pages);
+  buffers.add(name, pages);
   return OK;
 }
 
