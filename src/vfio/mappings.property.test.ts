@@ -1,6 +1,6 @@
 /**
- * Random maps and unmaps against a list of mappings, for each who answers container calls; and every
- * allocation failing once.
+ * Random maps and unmaps against a list of mappings, for each who answers container calls; and
+ * every allocation failing once.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
