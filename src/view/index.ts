@@ -2,6 +2,7 @@
 export * from "./change-text.js";
 export * from "./check-text.js";
 export * from "./chrome-trace.js";
+export * from "./claims-text.js";
 export * from "./class-name.js";
 export * from "./compare.js";
 export * from "./condense.js";

@@ -3,6 +3,7 @@ import { callDevice, capital, changes, type DmaExplanation, sentences } from "..
 import type { AnalysisInput } from "../analysis-input.js";
 import type { Output } from "../output.js";
 import { drawHeading } from "./heading.js";
+import { drawClaims } from "./p2p.js";
 import { wrap } from "./text.js";
 
 export function drawDma(out: Output, input: AnalysisInput, explanation: DmaExplanation): void {
@@ -17,6 +18,7 @@ export function drawDma(out: Output, input: AnalysisInput, explanation: DmaExpla
   });
   out.line(out.paint.bold(wrap(outcome)));
   for (const remark of remarks) out.line(wrap(`- ${remark}`, 4, 2));
+  drawClaims(out, input, question.device);
   if (pasid === undefined || pasid.ok === true) return;
   out.line();
   const verdict = pasid.ok === null ? "It is not known" : "By default it is refused";

@@ -1,7 +1,13 @@
 /** The text of `ioasis p2p`: a matrix of the devices asked for, or who reaches whom. */
 import type { Reach } from "../../isolation/index.js";
 import { type Bdf, formatBdf, formatSpan } from "../../units/index.js";
-import { bestReaches, describeDevice, type HowReached, type P2pPayload } from "../../view/index.js";
+import {
+  bestReaches,
+  claimSentences,
+  describeDevice,
+  type HowReached,
+  type P2pPayload,
+} from "../../view/index.js";
 import type { AnalysisInput } from "../analysis-input.js";
 import type { Output } from "../output.js";
 import { drawCautions, drawHeading } from "./heading.js";
@@ -57,6 +63,7 @@ export function drawReach(
     out.line(`${out.paint.bold(formatBdf(device))}  ${fit(nameOf(input, formatBdf(device)), 84)}`);
     if (reaches.length === 0) out.line("  reaches no peer without the IOMMU");
     drawReaches(out, [...bestReaches(reaches).values()], only !== undefined);
+    if (only !== undefined) drawClaims(out, input, device);
   }
   out.line();
   out.line(
@@ -67,6 +74,15 @@ export function drawReach(
   );
   drawEdgeCount(out, input.analysis.p2p.edges);
   drawCautions(out, input);
+}
+
+/** What remains open when the device lies about itself. */
+export function drawClaims(out: Output, input: AnalysisInput, device: Bdf): void {
+  const claims = claimSentences(input.analysis, device);
+  if (claims.length === 0) return;
+  out.line();
+  out.line(out.paint.bold("If it lies"));
+  for (const text of claims) out.line(wrap(`- ${text}`, 4, 2));
 }
 
 /** Lines per device and certainty in the overview. */
