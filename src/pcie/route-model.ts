@@ -9,11 +9,10 @@
  * A model is a snapshot: build a new one when registers change. Cost: O(n log n) in functions and
  * claims.
  */
-import type { Bus } from "./bus.js";
 import { Acs } from "./capability/acs.js";
 import { AddressDecoder, type Claim } from "./decoder.js";
 import type { Fabric } from "./fabric.js";
-import type { PciFunction } from "./function.js";
+import type { Bus, PciFunction } from "./function.js";
 import { type AcsInEffect, acsInEffect, egressVectorBit } from "./route-acs.js";
 import { barClaims, windowClaims } from "./route-claims.js";
 import { Egress } from "./route-decide.js";

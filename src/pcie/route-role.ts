@@ -5,9 +5,8 @@
  * non-root), a bridge's place decides and the role is marked as guessed: on a root bus a root port,
  * below a link an upstream port, on a switch's inner bus a downstream port.
  */
-import type { Bus } from "./bus.js";
 import { PortType } from "./capability/express.js";
-import type { PciFunction } from "./function.js";
+import type { Bus, PciFunction } from "./function.js";
 
 export const Role = {
   /** Not a bridge, or a bridge without a bus below. */

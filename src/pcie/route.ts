@@ -5,10 +5,9 @@
  * for data paths, whose result is a reused record of numbers.
  */
 import type { Rid } from "../units/index.js";
-import type { Bus } from "./bus.js";
 import { type AcsBit, acsBitNames } from "./capability/acs.js";
 import { Fabric } from "./fabric.js";
-import type { PciFunction } from "./function.js";
+import type { Bus, PciFunction } from "./function.js";
 import { RouteModel } from "./route-model.js";
 import type { RouteOptions } from "./route-options.js";
 import {

@@ -4,13 +4,7 @@
  */
 import { distinctEvidence, type Enlargement, type Partition } from "../../isolation/index.js";
 import { type Bdf, formatBdf } from "../../units/index.js";
-import {
-  type Agreement,
-  type Difference,
-  describeDevice,
-  membersOf,
-  sentences,
-} from "../../view/index.js";
+import { type Agreement, type Difference, describeDevice, sentences } from "../../view/index.js";
 import type { AnalysisInput } from "../analysis-input.js";
 import type { Output } from "../output.js";
 import { drawCautions, drawHeading } from "./heading.js";
@@ -217,9 +211,4 @@ function drawCluster(out: Output, input: AnalysisInput, cluster: readonly Differ
 
 function listOf(devices: readonly Bdf[]): string {
   return devices.length === 0 ? "in no group" : devices.map(formatBdf).join(", ");
-}
-
-/** Group members of a device, for other renderers. */
-export function companions(input: AnalysisInput, device: Bdf): readonly Bdf[] {
-  return membersOf(input.analysis.partition, device).filter((member) => member !== device);
 }
