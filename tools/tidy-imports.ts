@@ -21,12 +21,16 @@ export const RANKS: readonly string[] = [
   "src/platform",
   "src/machine",
   "src/driver",
+  "src/files",
   "src/iommufd",
   "src/vfio",
+  "src/system",
+  "src/door",
   "src/play",
   "src/host",
   "src/host/io",
   "src/view",
+  "src/daemon",
   "src/cli",
 ];
 

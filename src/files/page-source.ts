@@ -1,0 +1,23 @@
+/** Memory that can be mapped for devices. */
+
+/**
+ * The address space of a process, a file, a buffer of a device.
+ *
+ * Pages are 4 KiB; page n holds bytes n * 4096 on (of the address space, or of the file). One page
+ * has one frame however often it is pinned.
+ */
+export interface PageSource {
+  /** For messages: `process 7`. */
+  readonly label: string;
+  /** `device` memory is not charged, and the processor cannot reach it. */
+  readonly kind: "process" | "file" | "device";
+  /**
+   * Pins pages and writes their frame numbers to `frames` from index 0.
+   * @throws UapiError EFAULT (process), EINVAL (file), ENODEV (revoked): nothing stays pinned.
+   */
+  pin(page: number, count: number, writable: boolean, frames: Float64Array): void;
+  unpin(page: number, count: number): void;
+  /** Bytes of one page. @throws UapiError EFAULT. */
+  read(page: number, offset: number, into: Uint8Array): void;
+  write(page: number, offset: number, from: Uint8Array): void;
+}
