@@ -1,4 +1,5 @@
 /** Open files, calls, and what they need from whoever moves the calls. */
+export type * from "./dma-buf.js";
 export type * from "./host-files.js";
 export * from "./open-file.js";
 export type * from "./page-source.js";

@@ -8,6 +8,7 @@
  * without it (ioctl ENOTTY, read and write EINVAL, mmap ENODEV, poll always ready).
  */
 import type { EventFd, HostFile } from "./host-files.js";
+import type { PageSource } from "./page-source.js";
 import type { SharedMemory } from "./shared-memory.js";
 import type { UserMemory } from "./user-memory.js";
 import type { UserProcess } from "./user-process.js";
@@ -45,6 +46,11 @@ export interface MappedRegion {
   readonly memory: SharedMemory;
   /** First byte in `memory`, a multiple of 4096. */
   readonly offset: number;
+  /**
+   * Set for memory behind a BAR: how other devices reach it. Page 0 is the region's first page.
+   * Mappings of it are no memory that can be pinned, see {@link PageSource.deviceAt}.
+   */
+  readonly device?: PageSource | undefined;
   /** Called once per region when no process maps it any longer. */
   readonly released?: (() => void) | undefined;
 }

@@ -20,4 +20,19 @@ export interface PageSource {
   /** Bytes of one page. @throws UapiError EFAULT. */
   read(page: number, offset: number, into: Uint8Array): void;
   write(page: number, offset: number, from: Uint8Array): void;
+  /**
+   * Where pages of a process show memory of a device: mappings of a region whose
+   * {@link MappedRegion.device} is set. `pin` refuses such pages with EFAULT.
+   * Absent, or undefined: they show none.
+   */
+  deviceAt?(page: number): DevicePlace | undefined;
+}
+
+/** A run of pages that shows memory of a device. */
+export interface DevicePlace {
+  readonly source: PageSource;
+  /** The page of `source` that the page asked for shows. */
+  readonly page: number;
+  /** Pages that follow each other from there on, at least 1. */
+  readonly count: number;
 }

@@ -11,6 +11,7 @@ export type { IovaRanges } from "./ioas-calls.js";
 export * from "./iommufd.js";
 export * from "./limits.js";
 export type { IommufdObject, ObjectKind } from "./object-table.js";
+export * from "./open-iommufd.js";
 export type * from "./ports.js";
 export { HardwareCap } from "./report.js";
 export type { Attachment, Slot } from "./slot.js";
