@@ -131,6 +131,11 @@ export class Machine {
     return this.#slots.generation;
   }
 
+  /** Functions that are or were there; it grows when one appears for the first time. */
+  get functionCount(): number {
+    return this.#slots.size;
+  }
+
   /** Told of every step while set. */
   set observer(observer: MachineObserver | undefined) {
     this.#observer = observer;

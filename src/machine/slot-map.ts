@@ -108,6 +108,11 @@ export class SlotMap {
     return this.#slots;
   }
 
+  /** Functions that are or were there. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
   function(bdf: Bdf): PciFunction | undefined {
     return this.fabric.function(bdf);
   }
