@@ -106,7 +106,10 @@ export const RULES: readonly TidyRule[] = [
   },
 ];
 
-const TOP = ["src", "test", "tools", "bench", "bin", "docs", "examples", ".ci", ".github"];
+const TOP = [
+  ...["src", "schema", "test", "tools", "bench", "bin", "docs", "examples"],
+  ...[".ci", ".github"],
+];
 const TEXT = /\.(?:[mc]?[jt]s|md|ya?ml|sh)$|^\.ci\/run$/;
 const SKIPPED = /^test\/fixtures\/|^examples\/captured-machine\/(?!README)|node_modules\//;
 
