@@ -1,5 +1,6 @@
 /** `ioasis play` and `ioasis explain-dma`: answers, contracts, refusals. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -97,6 +98,26 @@ test("what is not as expected stops the play with exit code 1 and says where", a
   assert.ok(!out.includes("device b"), "the rest is not played");
 });
 
+test("a scenario from standard input; a platform in its stead is named", () => {
+  const program = join(ROOT, "dist/src/cli/main.js");
+  const code = `import { main } from "${program}"; process.exitCode = await main(["play", "-"]);`;
+  const asks = (input: string) =>
+    spawnSync(process.execPath, ["--input-type=module", "-e", code], {
+      cwd: ROOT,
+      // Node 20 loads some packages wrongly in a child that it takes for a test.
+      env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+      encoding: "utf8",
+      input,
+    });
+  const steps = "  - context: user\n  - bind: { device: a, to: user }\n";
+  const head = "schema: ioasis/scenario/1\nname: x\nplatforms: [t2]\nsteps:\n";
+  const { status, stdout, stderr } = asks(head + steps);
+  assert.deepEqual([status, stderr, /as expected/.test(stdout)], [0, "", true]);
+  const wrong = asks(readFileSync(T2, "utf8"));
+  assert.equal(wrong.status, 2);
+  assert.match(wrong.stderr, /standard input\).*is a platform, not a scenario/);
+});
+
 test("what cannot be played is refused with file and line", async () => {
   const cases: readonly (readonly [string, RegExp])[] = [
     ["  - bind: { device: nobody, to: user }\n  ", /no context is named "user"/],
@@ -117,6 +138,12 @@ test("what cannot be played is refused with file and line", async () => {
     ["  - window: { bridge: a, closed: true }\n", /is no bridge/],
     ["  - window: { bridge: port-a }\n", /needs first and last/],
     ["  - window: { bridge: port-a, first: 0x200000, last: 0x100000 }\n", /in this order/],
+    [
+      "  - context: u\n  - space: { name: s, in: u }\n  - bind: { device: a, to: u }\n" +
+        "  - attach: { device: a, to: sp }\n",
+      /no space or table is named "sp": there are s/,
+    ],
+    ["  - bind: { device: a, to: u }\n    expect: EINVALL\n", /"EINVALL" does not fit.*EINVAL/s],
     ["  - unpin: nothing\n", /nothing is named "nothing"/],
     ["  - contxt: u\n", /is not a field here; expected context/],
     ["  - context: u\n    expect: { linux-7.2: ok }\n", /says nothing for device-centric/],

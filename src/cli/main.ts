@@ -50,6 +50,7 @@ Examples:
   ioasis play examples/scenarios/s14-raw.yaml       one scenario, every hop and table entry
   ioasis play examples/scenarios --rules device-centric,linux-7.2
                                                     all of them, and where the rule sets differ
+  ioasis play - < s13.yaml                          a scenario from standard input
   ioasis play s13.yaml --trace-file s13.json        for ui.perfetto.dev`,
   capture: `
 Examples:

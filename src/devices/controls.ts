@@ -31,6 +31,12 @@ export class Controls {
     return (this.#own.read(0x04, 2) & 0x0004) !== 0;
   }
 
+  /** Enable No Snoop of Device Control (PCIe 6 § 7.5.3.4); a conventional function has none. */
+  get noSnoop(): boolean {
+    const at = this.#fn.express?.offset;
+    return at === undefined || (this.#own.read(at + 8, 2) & 0x0800) !== 0;
+  }
+
   get ats(): boolean {
     const at = this.#fn.ats?.offset;
     return at !== undefined && (this.#own.read(at + 6, 2) & 0x8000) !== 0;

@@ -31,6 +31,7 @@ export function bind(session: Session, args: ActionArguments<"bind">): StepOutco
       bdf === undefined || group === undefined ? bindIt() : group.bindByFile(bdf, bindIt);
     session.bound.set(name, { fd, object });
     if (bdf !== undefined) enableDma(session, name, args.ats !== false);
+    if (bdf !== undefined) session.world.driver.allowNoSnoop(bdf, args.noSnoop !== false);
     return OK;
   });
 }
@@ -61,7 +62,7 @@ function dmaDevice(session: Session, args: ActionArguments<"bind">) {
     name: "vfio-pci",
     routing,
     pasids: routing === "rid" ? 0 : 2 ** 20,
-    noSnoop: true,
+    noSnoop: args.noSnoop !== false,
     ats: args.ats !== false,
     pri: args.ats !== false,
     translatedOnly: args.translatedOnly === true,
@@ -71,7 +72,7 @@ function dmaDevice(session: Session, args: ActionArguments<"bind">) {
 
 export function attach(session: Session, args: ActionArguments<"attach">): StepOutcome {
   const { fd, object } = session.ownDevice(args.device);
-  const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
+  const ptId = session.target(args.to);
   return attempt(() => {
     fd.attach({ device: object, ptId, pasid: pasidOf(args.pasid), policy: policyOf(args) });
     return OK;
@@ -80,7 +81,7 @@ export function attach(session: Session, args: ActionArguments<"attach">): StepO
 
 export function replace(session: Session, args: ActionArguments<"replace">): StepOutcome {
   const { fd, object } = session.ownDevice(args.device);
-  const ptId = session.objects.get(args.to)?.id ?? 0x7fff_ffff;
+  const ptId = session.target(args.to);
   return attempt(() => {
     fd.replace({ device: object, ptId, pasid: pasidOf(args.pasid), policy: policyOf(args) });
     return OK;

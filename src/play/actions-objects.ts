@@ -128,6 +128,7 @@ export function destroy(session: Session, name: string): StepOutcome {
   return attempt(() => {
     fd.destroy(id);
     session.objects.delete(name);
+    session.destroyed.add(name);
     return OK;
   });
 }

@@ -2,6 +2,7 @@
  * What a step is expected to give: `ok`, an errno, or an object of what can be compared. Fields
  * that are not named are not compared, except that a refusal must be named.
  */
+import { ERRNO, type ErrnoName } from "../abi/index.js";
 import {
   dictionary,
   either,
@@ -15,7 +16,7 @@ import {
 } from "../platform/index.js";
 import { address, name, words } from "./scalar-shapes.js";
 
-const errno = text('an errno such as "EINVAL"', "^E[A-Z0-9]{2,15}$");
+const errno = word(Object.keys(ERRNO) as readonly ErrnoName[]);
 const lands = record(
   "an object with memory",
   { memory: name },

@@ -54,7 +54,7 @@ const dmaFields = {
   pages: flag("Request pages that are missing."),
   privileged: flag(),
   execute: flag(),
-  noSnoop: flag(),
+  noSnoop: flag("Ask not to be snooped; a device whose driver forbids it does not."),
   as: device,
   hostile: flag("The device ignores its switches."),
 };
@@ -79,6 +79,7 @@ export const ACTIONS = {
       mode: word(["rid", "rid+pasid", "rid+pasid+shared-queue", "software"] as const),
       translatedOnly: flag("Its driver declares that PASIDs carry translated requests only."),
       ats: flag("Its driver uses ATS and page requests where they can be used; default true."),
+      noSnoop: flag("Its driver lets it send requests that are not snooped; default true."),
       cookie: integer(0, Number.MAX_SAFE_INTEGER),
     },
   ),

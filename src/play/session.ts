@@ -8,6 +8,11 @@ import { type VfioContainer, type VfioGroupDevice, VfioGroups } from "../vfio/in
 import { SLICES } from "./dma-devices.js";
 import type { World } from "./world.js";
 
+/** Stands for no object, where a scenario wants to see that refused. */
+const NOTHING = "nothing";
+/** An id that no object has. */
+const NO_ID = 0x7fff_ffff;
+
 /** A scenario that asks for what is not there cannot be played. */
 export class ScriptError extends Error {
   override readonly name = "ScriptError";
@@ -41,6 +46,8 @@ export class Session {
   readonly world: World;
   readonly contexts = new Map<string, Iommufd>();
   readonly objects = new Map<string, NamedObject>();
+  /** Names of objects that were destroyed: their ids name nothing now. */
+  readonly destroyed = new Set<string>();
   readonly bound = new Map<string, BoundDevice>();
   /** Drivers that make slices, by their function. */
   readonly parents = new Map<Bdf, MediatedParent>();
@@ -63,6 +70,7 @@ export class Session {
   newName(name: string): string {
     const { contexts, objects, guestTables, world } = this;
     const taken = contexts.has(name) || objects.has(name) || guestTables.has(name);
+    if (name === NOTHING) throw new ScriptError(`"${NOTHING}" stands for what is not there`);
     if (!taken && world.process.find(name) === undefined) return name;
     throw new ScriptError(`"${name}" names something already`);
   }
@@ -77,6 +85,22 @@ export class Session {
       throw new ScriptError(`"${name}" is a ${found.kind}, not a ${kinds.join(" or ")}`);
     }
     return found;
+  }
+
+  /**
+   * What an attach names: a space, a table, or an id that nothing has: `nothing`, or what was
+   * destroyed.
+   * @throws ScriptError that names what there is.
+   */
+  target(name: string): number {
+    const found = this.objects.get(name);
+    if (found !== undefined) return found.id;
+    if (name === NOTHING || this.destroyed.has(name)) return NO_ID;
+    const choices = [...this.objects].flatMap(([each, { kind }]) =>
+      kind === "space" || kind === "table" ? [each] : [],
+    );
+    const known = choices.length === 0 ? "there is none yet" : `there are ${choices.join(", ")}`;
+    throw new ScriptError(`no space or table is named "${name}": ${known}`);
   }
 
   /**

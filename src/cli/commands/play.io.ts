@@ -1,7 +1,12 @@
 /** `ioasis play FILE...` */
 import { writeFile } from "node:fs/promises";
-import { platformsOf, readScenarioFile, scenarioFiles } from "../../host/io/scenario-file.io.js";
-import { PLAY_RULES, type Play, type PlayRules, play } from "../../play/index.js";
+import {
+  platformsOf,
+  readScenarioFile,
+  readScenarioInput,
+  scenarioFiles,
+} from "../../host/io/scenario-file.io.js";
+import { PLAY_RULES, type Play, type PlayRules, play, type Scenario } from "../../play/index.js";
 import { InputError } from "../../units/index.js";
 import { chromeTrace, playPayload } from "../../view/index.js";
 import type { CommonOptions } from "../options.js";
@@ -18,7 +23,9 @@ export async function run(
   const rules = rulesOf(options);
   const plays: Play[] = [];
   for (const argument of args) {
-    for (const file of await scenarioFiles(argument)) plays.push(...(await playFile(file, rules)));
+    for (const scenario of await scenariosOf(argument)) {
+      plays.push(...(await playAll(scenario, rules)));
+    }
   }
   if (plays.length === 0) {
     throw new UsageError(`--rules ${rules.join(",")}: no scenario given is for these rules`);
@@ -29,8 +36,14 @@ export async function run(
   return plays.every((played) => played.ok) ? 0 : 1;
 }
 
-async function playFile(file: string, rules: readonly PlayRules[]): Promise<Play[]> {
-  const scenario = await readScenarioFile(file);
+async function scenariosOf(argument: string): Promise<Scenario[]> {
+  if (argument === "-") return [readScenarioInput()];
+  const out: Scenario[] = [];
+  for (const file of await scenarioFiles(argument)) out.push(await readScenarioFile(file));
+  return out;
+}
+
+async function playAll(scenario: Scenario, rules: readonly PlayRules[]): Promise<Play[]> {
   const out: Play[] = [];
   for (const { name, platform } of await platformsOf(scenario)) {
     for (const set of rules) {

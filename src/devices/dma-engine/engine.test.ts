@@ -33,6 +33,8 @@ class Bench implements DevicePort {
   readonly engine: DmaEngine;
   readonly config: ConfigRegisters;
   readonly bar: BarAccess;
+  /** Offset of the PCI Express capability. */
+  readonly express: number;
   /** Answers translation requests; default identity, read and write. */
   translation: (pfn: number) => Partial<TranslationCompletion> = (pfn) => ({ pfn });
 
@@ -52,6 +54,7 @@ class Bench implements DevicePort {
       ],
     }).functions;
     assert.ok(fn !== undefined);
+    this.express = fn.express?.offset ?? 0;
     this.config = ConfigRegisters.of(fn);
     this.engine = new DmaEngine(fn, this, { registers: this.config });
     this.bar = barOf(this.engine);
@@ -376,4 +379,21 @@ test("read-only registers stay, and the rest of the BAR reads zero", () => {
   bench.engine.writeBar(0, 0x3000, bytes("nothing"));
   assert.deepEqual(bench.engine.readBar(0, 0x3000, 4), new Uint8Array(4));
   bench.engine.writeBar(1, 0, bytes("nothing"));
+});
+
+test("requests are unsnooped when asked for and Enable No Snoop is set; the hostile flag lifts it", () => {
+  const bench = new Bench();
+  const control = bench.express + 8;
+  const send = (more: Partial<EngineCommand>): boolean | undefined => {
+    startCommand(bench.bar, { opcode: Opcode.Fill, destination: 0x1000n, length: 8, ...more });
+    return bench.sent.at(-1)?.tlp.noSnoop;
+  };
+  const word = bench.config.read(control, 2);
+  bench.config.write(control, 2, word | 0x0800);
+  assert.deepEqual([send({ noSnoop: true }), send({ noSnoop: false })], [true, false]);
+  bench.config.write(control, 2, word & ~0x0800);
+  assert.deepEqual(
+    [send({ noSnoop: true }), send({ noSnoop: true, hostile: true })],
+    [false, true],
+  );
 });

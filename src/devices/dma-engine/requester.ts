@@ -74,7 +74,7 @@ export class Requester {
       pasid: prefix?.pasid,
       prefix,
       requester: forged ? override & 0xffff : this.#ownRid,
-      noSnoop: (flags & Flag.NoSnoop) !== 0,
+      noSnoop: (flags & Flag.NoSnoop) !== 0 && (hostile || controls.noSnoop),
       relaxedOrdering: (flags & Flag.RelaxedOrdering) !== 0,
       requestPages: (flags & Flag.RequestPages) !== 0,
     };

@@ -299,7 +299,7 @@ const isHidden = (name: string): boolean => name.startsWith(".");
 const CHUNK = 1024 * 1024;
 
 /** All of a file or pipe. @throws InputError when it is longer than the limit or cannot be read. */
-function readDescriptor(descriptor: number, file: string): Uint8Array {
+export function readDescriptor(descriptor: number, file: string): Uint8Array {
   try {
     const { size } = fstatSync(descriptor);
     if (size > UNPACKED_LIMIT_BYTES) throw tooLarge(file);

@@ -1,13 +1,16 @@
 /** Reads scenario files and the platforms they name, from disk. */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { type BuiltPlatform, buildPlatform } from "../../platform/index.js";
+import { type BuiltPlatform, buildPlatform, PLATFORM_SCHEMA } from "../../platform/index.js";
 import { readScenario, type Scenario } from "../../play/index.js";
 import { InputError } from "../../units/index.js";
 import { fromCapture } from "../from-capture.js";
 import { PLATFORM_FILE_LIMIT } from "./limits.js";
-import { loadCapture } from "./load.io.js";
+import { loadCapture, readDescriptor } from "./load.io.js";
 import { parseWithLines, readPlatformFile } from "./platform-file.io.js";
+
+/** What messages call standard input. */
+const STANDARD_INPUT = "(standard input)";
 
 /** @throws InputError when the file cannot be read or is no scenario. */
 export async function readScenarioFile(file: string): Promise<Scenario> {
@@ -26,10 +29,26 @@ export async function readScenarioFile(file: string): Promise<Scenario> {
   return parseScenario(text, file);
 }
 
+/** A scenario from standard input; paths in it count from the working directory. */
+export function readScenarioInput(): Scenario {
+  const text = new TextDecoder().decode(readDescriptor(0, STANDARD_INPUT));
+  return parseScenario(text, STANDARD_INPUT);
+}
+
 /** The same for text that is at hand. JSON is YAML too. */
 export function parseScenario(text: string, file: string): Scenario {
   const { value, lines } = parseWithLines(text, file);
+  if (isPlatform(value)) {
+    const place = { file, line: lines.lineOf(["schema"]), field: "schema" };
+    throw new InputError("is a platform, not a scenario", place, "a scenario that names it");
+  }
   return readScenario(value, lines);
+}
+
+function isPlatform(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { schema } = value as { schema?: unknown };
+  return schema === PLATFORM_SCHEMA;
 }
 
 /** A platform and what scenarios call it. */
@@ -53,13 +72,18 @@ export async function loadPlatform(file: string): Promise<NamedPlatform> {
   return { name, platform: buildPlatform(description, { functions, facts }) };
 }
 
-/** The platforms of a scenario: paths from its directory, or names of files in ../platforms. */
+/**
+ * The platforms of a scenario: paths from its directory, or names of files in ../platforms. Standard
+ * input is read as if it were beside an `examples` directory.
+ */
 export async function platformsOf(scenario: Scenario): Promise<readonly NamedPlatform[]> {
-  const base = dirname(scenario.file);
+  const isInput = scenario.file === STANDARD_INPUT;
+  const base = isInput ? "." : dirname(scenario.file);
   const out: NamedPlatform[] = [];
   for (const [i, named] of scenario.platforms.entries()) {
     const isPath = /[/.]/u.test(named);
-    const file = isPath ? resolve(base, named) : join(base, "..", "platforms", `${named}.yaml`);
+    const folder = isInput ? join("examples", "platforms") : join(base, "..", "platforms");
+    const file = isPath ? resolve(base, named) : join(folder, `${named}.yaml`);
     if (!(await isFile(file))) {
       throw new InputError("names no file", scenario.platformPlaces[i] ?? { file }, file);
     }
