@@ -99,16 +99,12 @@ test("what is not as expected stops the play with exit code 1 and says where", a
 });
 
 test("a scenario from standard input; a platform in its stead is named", () => {
-  const program = join(ROOT, "dist/src/cli/main.js");
-  const code = `import { main } from "${program}"; process.exitCode = await main(["play", "-"]);`;
+  const program = join(scratch, "play.mjs");
+  const main = join(ROOT, "dist/src/cli/main.js");
+  const call = `process.exitCode = await main(["play", "-"]);`;
+  writeFileSync(program, `import { main } from "${main}";\n${call}\n`);
   const asks = (input: string) =>
-    spawnSync(process.execPath, ["--input-type=module", "-e", code], {
-      cwd: ROOT,
-      // Node 20 loads some packages wrongly in a child that it takes for a test.
-      env: { ...process.env, NODE_TEST_CONTEXT: undefined },
-      encoding: "utf8",
-      input,
-    });
+    spawnSync(process.execPath, [program], { cwd: ROOT, encoding: "utf8", input });
   const steps = "  - context: user\n  - bind: { device: a, to: user }\n";
   const head = "schema: ioasis/scenario/1\nname: x\nplatforms: [t2]\nsteps:\n";
   const { status, stdout, stderr } = asks(head + steps);

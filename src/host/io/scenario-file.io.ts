@@ -73,7 +73,8 @@ export async function loadPlatform(file: string): Promise<NamedPlatform> {
 }
 
 /**
- * The platforms of a scenario: paths from its directory, or names of files in ../platforms. Standard
+ * The platforms of a scenario: paths from its directory, or names of files in ../platforms.
+ * Standard
  * input is read as if it were beside an `examples` directory.
  */
 export async function platformsOf(scenario: Scenario): Promise<readonly NamedPlatform[]> {
