@@ -26,6 +26,18 @@ export interface PageSource {
    * Absent, or undefined: they show none.
    */
   deviceAt?(page: number): DevicePlace | undefined;
+  /**
+   * The frame behind a page at this moment, pinned or not: what `pin` would write. For tests that
+   * compare what is mapped with what the program sees. Absent: nobody can tell.
+   * @throws UapiError EFAULT.
+   */
+  frameOf?(page: number): number;
+  /**
+   * How often the frame behind a page is pinned, through whatever source and for whatever context.
+   * Undefined: it is part of a large page of the host, whose pins are not counted by page.
+   * @throws UapiError EFAULT.
+   */
+  pinsOf?(page: number): number | undefined;
 }
 
 /** A run of pages that shows memory of a device. */
