@@ -1,0 +1,450 @@
+/*
+ * The connection to the daemon and the calls over it.
+ *
+ * A call claims one of 64 slots of shared memory, fills it, marks it pending, and waits on the
+ * slot's state. Claiming is lock free, so a signal handler that interrupts a call makes its own.
+ * Only two things take a lock with signals blocked: connecting, and taking descriptors off the
+ * socket (packets of several slots arrive on one socket, whoever takes one for another slot leaves
+ * it in that slot's inbox).
+ *
+ * Waiting: a bounded number of looks, which the daemon adapts, then futex sleep. Each 200 ms the
+ * socket is looked at: a daemon that died hangs it up, and every call answers EIO from then on.
+ */
+#include "client.h"
+
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define LOOK_MS 200
+
+void process_note_link(int socket_fd, int doorbell);
+
+/* ---- packets ---- */
+
+struct packet {
+	struct ioasis_packet head;
+	uint32_t numbers[IOASIS_P_DESCRIPTORS_MAX];
+};
+
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int) * IOASIS_P_DESCRIPTORS_MAX)];
+};
+
+static long send_packet(int socket_fd, const struct packet *packet, const int *fds, uint32_t count)
+{
+	union control control;
+	struct iovec part = { (void *)(uintptr_t)packet, sizeof packet->head + 4 * count };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	if (count > 0) {
+		memset(&control, 0, CMSG_SPACE(sizeof(int) * count));
+		message.msg_control = control.bytes;
+		message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+		struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+		head->cmsg_level = SOL_SOCKET;
+		head->cmsg_type = SCM_RIGHTS;
+		head->cmsg_len = CMSG_LEN(sizeof(int) * count);
+		memcpy(CMSG_DATA(head), fds, sizeof(int) * count);
+	}
+	long sent;
+	do
+		sent = SYS(SYS_sendmsg, socket_fd, &message, MSG_NOSIGNAL);
+	while (sent == -EINTR);
+	return sys_failed(sent) ? sent : 0;
+}
+
+/* Room for two descriptors: the daemon sends at most that many at once. */
+static long receive_packet(int socket_fd, struct packet *packet, int fds[2], int flags)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * 2)];
+	} control;
+	struct iovec part = { packet, sizeof *packet };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = control.bytes,
+				  .msg_controllen = sizeof control.bytes };
+	fds[0] = fds[1] = -1;
+	long got;
+	do
+		got = SYS(SYS_recvmsg, socket_fd, &message, flags | MSG_CMSG_CLOEXEC);
+	while (got == -EINTR);
+	if (sys_failed(got))
+		return got;
+	if ((size_t)got < sizeof packet->head)
+		return -EIO;
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+	if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
+		size_t bytes = head->cmsg_len - CMSG_LEN(0);
+		memcpy(fds, CMSG_DATA(head), bytes < 8 ? bytes : 8);
+	}
+	if (fds[0] < 0 && (message.msg_flags & MSG_CTRUNC) != 0)
+		fds[0] = -2; /* it was sent, and this process has no number left */
+	return 0;
+}
+
+/* ---- connecting ---- */
+
+static long open_socket(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	memcpy(address.sun_path, settings.socket, sizeof address.sun_path);
+	long fd = SYS(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sys_failed(fd))
+		return fd;
+	fd = hide_descriptor((int)fd);
+	long done;
+	do
+		done = SYS(SYS_connect, fd, &address, sizeof address);
+	while (done == -EINTR);
+	if (sys_failed(done)) {
+		unhide_descriptor((int)fd);
+		SYS(SYS_close, fd);
+		return done;
+	}
+	return fd;
+}
+
+/* Greets and takes what the daemon answers; 0 or -errno. */
+static long greet(struct process *process, int socket_fd)
+{
+	struct packet packet = { .head = { .kind = IOASIS_P_HELLO,
+					   .version = IOASIS_VERSION,
+					   .pid = process->pid } };
+	int fds[2];
+	long done = send_packet(socket_fd, &packet, NULL, 0);
+	if (done == 0)
+		done = receive_packet(socket_fd, &packet, fds, 0);
+	if (done != 0)
+		return done;
+	if (packet.head.kind != IOASIS_P_WELCOME || packet.head.version != IOASIS_VERSION) {
+		say("the daemon speaks another version of the protocol than this library", NULL, NULL);
+		return -EPROTO;
+	}
+	if (fds[0] < 0 || fds[1] < 0)
+		return -EMFILE;
+	long channel = SYS(SYS_mmap, 0, IOASIS_CHANNEL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   fds[0], 0);
+	SYS(SYS_close, fds[0]);
+	if (sys_failed(channel)) {
+		say("the shared memory of the daemon cannot be mapped", NULL, NULL);
+		SYS(SYS_close, fds[1]);
+		return channel;
+	}
+	SYS(SYS_madvise, channel, IOASIS_CHANNEL_BYTES, MADV_DONTFORK);
+	if (*(uint32_t *)channel != IOASIS_MAGIC) {
+		SYS(SYS_munmap, channel, IOASIS_CHANNEL_BYTES);
+		SYS(SYS_close, fds[1]);
+		return -EPROTO;
+	}
+	process->daemon_pid = packet.head.pid;
+	process->channel = (uint8_t *)channel;
+	process->socket = socket_fd;
+	process->doorbell = hide_descriptor(fds[1]);
+	return 0;
+}
+
+static void connect_now(struct process *process)
+{
+	held_t held = lock_take(&process->connecting);
+	bool came_up = false;
+	if (process->link == LINK_NONE) {
+		long fd = open_socket();
+		long done = fd < 0 ? fd : greet(process, (int)fd);
+		if (done != 0 && fd >= 0) {
+			unhide_descriptor((int)fd);
+			SYS(SYS_close, fd);
+		}
+		came_up = done >= 0 && fd >= 0;
+		if (came_up) {
+			process_note_link(process->socket, process->doorbell);
+			SYS(SYS_prctl, PR_SET_PTRACER, process->daemon_pid, 0, 0, 0);
+		}
+		__atomic_store_n(&process->link, came_up ? LINK_UP : LINK_DEAD, __ATOMIC_RELEASE);
+	}
+	lock_give(&process->connecting, held);
+	if (came_up)
+		memory_tell_all(process);
+}
+
+bool is_connected(void)
+{
+	return is_on() && __atomic_load_n(&process_here()->link, __ATOMIC_ACQUIRE) == LINK_UP;
+}
+
+/* ---- slots ---- */
+
+static volatile uint32_t *header_of(const struct process *process)
+{
+	return (volatile uint32_t *)(void *)process->channel;
+}
+
+static unsigned claim_slot(struct process *process)
+{
+	for (unsigned attempt = 0;; attempt++) {
+		uint64_t used = __atomic_load_n(&process->slots_used, __ATOMIC_RELAXED);
+		while (~used != 0) {
+			unsigned index = (unsigned)__builtin_ctzll(~used);
+			if (__atomic_compare_exchange_n(&process->slots_used, &used,
+							used | 1ull << index, false,
+							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+				return index;
+		}
+		struct timespec moment = { 0, 50000 };
+		SYS(SYS_nanosleep, &moment, NULL);
+	}
+}
+
+long call_begin(struct call *call, uint32_t op)
+{
+	memset(call, 0, sizeof *call);
+	struct process *process = process_here();
+	if (__atomic_load_n(&process->link, __ATOMIC_ACQUIRE) == LINK_NONE)
+		connect_now(process);
+	if (__atomic_load_n(&process->link, __ATOMIC_ACQUIRE) != LINK_UP)
+		return -EIO;
+	call->op = op;
+	call->offset = ~0ull;
+	call->index = claim_slot(process);
+	uint8_t *slot = process->channel + IOASIS_HEADER_BYTES + call->index * IOASIS_SLOT_BYTES;
+	call->words = (volatile uint32_t *)(void *)slot;
+	call->payload = slot + IOASIS_PAYLOAD;
+	return 0;
+}
+
+void call_end(struct call *call)
+{
+	__atomic_store_n(&call->words[IOASIS_S_STATE], IOASIS_STATE_FREE, __ATOMIC_RELEASE);
+	__atomic_and_fetch(&process_here()->slots_used, ~(1ull << call->index), __ATOMIC_RELEASE);
+}
+
+static void put64(volatile uint32_t *words, unsigned at, uint64_t value)
+{
+	words[at] = (uint32_t)value;
+	words[at + 1] = (uint32_t)(value >> 32);
+}
+
+static uint64_t get64(volatile uint32_t *words, unsigned at)
+{
+	return words[at] | (uint64_t)words[at + 1] << 32;
+}
+
+/* ---- a call ---- */
+
+/* Sends the descriptors of a call; how many arrived, or -errno. */
+static long send_descriptors(struct process *process, const struct call *call)
+{
+	struct packet packet = { .head = { .kind = IOASIS_P_DESCRIPTORS,
+					   .version = IOASIS_VERSION,
+					   .pid = process->pid,
+					   .slot = call->index } };
+	uint32_t total = 0;
+	uint32_t next = 0;
+	while (next < call->descriptor_count) {
+		int fds[IOASIS_P_DESCRIPTORS_MAX];
+		uint32_t count = 0;
+		while (next < call->descriptor_count && count < IOASIS_P_DESCRIPTORS_MAX) {
+			int fd = call->descriptors[next++];
+			if (fd < 0 || is_hidden(fd) || sys_failed(SYS(SYS_fcntl, fd, F_GETFD)))
+				continue;
+			packet.numbers[count] = (uint32_t)fd;
+			fds[count++] = fd;
+		}
+		if (count == 0)
+			break;
+		packet.head.count = count;
+		long done = send_packet(process->socket, &packet, fds, count);
+		if (done != 0)
+			return done;
+		total += count;
+	}
+	return total;
+}
+
+static void ring(struct process *process)
+{
+	volatile uint32_t *header = header_of(process);
+	if (__atomic_exchange_n(&header[IOASIS_H_ASLEEP], 0, __ATOMIC_SEQ_CST) == 1) {
+		uint64_t one = 1;
+		SYS(SYS_write, process->doorbell, &one, 8);
+	}
+}
+
+static bool is_alive(struct process *process)
+{
+	if (__atomic_load_n(&header_of(process)[IOASIS_H_CLOSED], __ATOMIC_ACQUIRE) != 0)
+		return false;
+	struct pollfd look = { process->socket, 0, 0 };
+	struct timespec now = { 0, 0 };
+	long got = SYS(SYS_ppoll, &look, 1, &now, NULL, 0);
+	return sys_failed(got) || (look.revents & (POLLHUP | POLLERR | POLLNVAL)) == 0;
+}
+
+static inline void pause_briefly(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield");
+#endif
+}
+
+static bool is_answer(uint32_t state)
+{
+	return state == IOASIS_STATE_REPLY || state == IOASIS_STATE_NEED_IN ||
+	       state == IOASIS_STATE_NEED_OUT;
+}
+
+/* Waits for the daemon's next word in the slot; the state, or 0 when the daemon is gone. */
+static uint32_t wait_answer(struct process *process, struct call *call)
+{
+	volatile uint32_t *state = &call->words[IOASIS_S_STATE];
+	uint32_t spins = header_of(process)[IOASIS_H_SPINS];
+	uint32_t seen;
+	for (uint32_t i = 0; i < spins && i < 1000000; i++) {
+		seen = __atomic_load_n(state, __ATOMIC_ACQUIRE);
+		if (is_answer(seen))
+			return seen;
+		pause_briefly();
+	}
+	__atomic_store_n(&call->words[IOASIS_S_ASLEEP], 1, __ATOMIC_SEQ_CST);
+	while (!is_answer(seen = __atomic_load_n(state, __ATOMIC_SEQ_CST))) {
+		struct timespec look = { 0, LOOK_MS * 1000000l };
+		long woken = SYS(SYS_futex, state, FUTEX_WAIT, seen, &look);
+		if (woken == -ETIMEDOUT && !is_alive(process)) {
+			seen = __atomic_load_n(state, __ATOMIC_ACQUIRE);
+			return is_answer(seen) ? seen : 0;
+		}
+	}
+	__atomic_store_n(&call->words[IOASIS_S_ASLEEP], 0, __ATOMIC_RELAXED);
+	return seen;
+}
+
+/* Copies between the payload and the program for a daemon that may not do it itself. */
+static void serve_need(struct call *call, uint32_t state)
+{
+	void *address = (void *)(uintptr_t)get64(call->words, IOASIS_S_ADDRESS);
+	uint32_t wanted = call->words[IOASIS_S_NEED_LENGTH];
+	if (wanted > IOASIS_PAYLOAD_BYTES)
+		wanted = IOASIS_PAYLOAD_BYTES;
+	size_t done = state == IOASIS_STATE_NEED_IN ?
+			      copy_from_program(call->payload, address, wanted) :
+			      copy_to_program(address, call->payload, wanted);
+	call->words[IOASIS_S_NEED_LENGTH] = (uint32_t)done;
+	volatile uint32_t *word = &call->words[IOASIS_S_STATE];
+	__atomic_store_n(word, IOASIS_STATE_NEED_DONE, __ATOMIC_SEQ_CST);
+	SYS(SYS_futex, word, FUTEX_WAKE, 1);
+}
+
+static void write_request(struct process *process, const struct call *call, uint32_t descriptors)
+{
+	volatile uint32_t *words = call->words;
+	words[IOASIS_S_ASLEEP] = 0;
+	words[IOASIS_S_OP] = call->op;
+	words[IOASIS_S_FLAGS] = call->flags;
+	words[IOASIS_S_TID] = (uint32_t)SYS(SYS_gettid);
+	words[IOASIS_S_HANDLE] = call->handle;
+	words[IOASIS_S_COMMAND] = call->command;
+	words[IOASIS_S_LENGTH] = call->length;
+	put64(words, IOASIS_S_ARGUMENT, call->argument);
+	put64(words, IOASIS_S_OFFSET, call->offset);
+	put64(words, IOASIS_S_SIZE, call->size);
+	words[IOASIS_S_DESCRIPTORS] = descriptors;
+	__atomic_store_n(&words[IOASIS_S_STATE], IOASIS_STATE_REQUEST, __ATOMIC_RELEASE);
+	volatile uint32_t *header = header_of(process);
+	unsigned word = call->index < 32 ? IOASIS_H_PENDING_LO : IOASIS_H_PENDING_HI;
+	__atomic_or_fetch(&header[word], 1u << call->index % 32, __ATOMIC_SEQ_CST);
+}
+
+static long read_reply(struct call *call)
+{
+	volatile uint32_t *words = call->words;
+	call->reply = words[IOASIS_S_REPLY];
+	call->reply_length = words[IOASIS_S_REPLY_LENGTH];
+	if (call->reply_length > IOASIS_PAYLOAD_BYTES)
+		call->reply_length = IOASIS_PAYLOAD_BYTES;
+	call->new_handle = words[IOASIS_S_NEW_HANDLE];
+	call->new_kind = words[IOASIS_S_NEW_KIND];
+	call->new_rdev = words[IOASIS_S_NEW_RDEV];
+	call->address = get64(words, IOASIS_S_ADDRESS);
+	return (int32_t)words[IOASIS_S_RESULT];
+}
+
+long call_run(struct call *call)
+{
+	struct process *process = process_here();
+	uint32_t descriptors = 0;
+	if (call->descriptor_count > 0) {
+		long sent = send_descriptors(process, call);
+		if (sent < 0)
+			return sent == -EPIPE || sent == -ECONNRESET ? -EIO : sent;
+		descriptors = (uint32_t)sent;
+	}
+	write_request(process, call, descriptors);
+	ring(process);
+	for (;;) {
+		uint32_t state = wait_answer(process, call);
+		if (state == IOASIS_STATE_REPLY)
+			return read_reply(call);
+		if (state == 0) {
+			__atomic_store_n(&process->link, LINK_DEAD, __ATOMIC_RELEASE);
+			return -EIO;
+		}
+		serve_need(call, state);
+	}
+}
+
+/* ---- descriptors that come back ---- */
+
+int call_descriptor(struct call *call)
+{
+	struct process *process = process_here();
+	held_t held = lock_take(&process->receiving);
+	while (process->inbox[call->index] == -1) {
+		struct packet packet;
+		int fds[2];
+		long done = receive_packet(process->socket, &packet, fds, MSG_DONTWAIT);
+		if (done != 0 || packet.head.kind != IOASIS_P_DESCRIPTORS ||
+		    packet.head.slot >= SLOTS) {
+			lock_give(&process->receiving, held);
+			return -EIO;
+		}
+		if (fds[0] == -1)
+			fds[0] = -2;
+		process->inbox[packet.head.slot] = fds[0];
+	}
+	int fd = process->inbox[call->index];
+	process->inbox[call->index] = -1;
+	lock_give(&process->receiving, held);
+	return fd == -2 ? -EMFILE : fd;
+}
+
+/* ---- small ones ---- */
+
+long call_plain(uint32_t op, uint32_t handle, uint64_t argument, uint64_t size)
+{
+	struct call call;
+	long done = call_begin(&call, op);
+	if (done != 0)
+		return done;
+	call.handle = handle;
+	call.argument = argument;
+	call.size = size;
+	done = call_run(&call);
+	call_end(&call);
+	return done;
+}
+
+void call_credentials_changed(void)
+{
+	if (is_connected())
+		__atomic_add_fetch(&header_of(process_here())[IOASIS_H_CREDENTIALS], 1,
+				   __ATOMIC_SEQ_CST);
+}

@@ -1,0 +1,2 @@
+#include "client.h"
+void stream_follow(int fd) { (void)fd; }
