@@ -5,154 +5,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { buildPlatform, readPlatform } from "../platform/index.js";
-import { play } from "./player.js";
+import { noPlayCounts, playRandomly } from "../../test/support/random-play.js";
 import { readScenario } from "./read-scenario.js";
 import { PLAY_RULES } from "./scenario-shape.js";
 
 const SEED = 20_210_609;
 const RUNS = 40;
 
-const engine = (name: string) => ({
-  kind: "endpoint",
-  name,
-  engine: "dma",
-  driver: null,
-  pasid: { width: 16, enabled: false },
-  ats: { enabled: false },
-  pri: { enabled: false },
-});
-const port = (name: string, below: object) => ({ kind: "switch-downstream", name, below: [below] });
-const conventional = (name: string) => ({
-  kind: "conventional",
-  name,
-  engine: "dma",
-  driver: null,
-});
-/** a and b below a switch without ACS, c and d behind a bridge, e alone. */
-const PLATFORM = {
-  schema: "ioasis/platform/1",
-  iommu: { kind: "intel" },
-  roots: [
-    {
-      devices: [
-        {
-          kind: "root-port",
-          acs: "full",
-          below: [
-            {
-              kind: "switch-upstream",
-              name: "up",
-              below: [port("pa", engine("a")), port("pb", engine("b"))],
-            },
-          ],
-        },
-        {
-          kind: "root-port",
-          acs: "full",
-          below: [{ kind: "pcie-to-pci-bridge", below: [conventional("c"), conventional("d")] }],
-        },
-        { kind: "root-port", acs: "full", below: [engine("e")] },
-      ],
-    },
-  ],
-};
-const BUILT = readPlatform(PLATFORM);
-
-const device = fc.constantFrom("a", "b", "c", "d", "e");
-const context = fc.constantFrom("u", "u", "u", "u", "u", "v");
-const space = fc.constantFrom("s0", "s1", "s2");
-const target = fc.constantFrom("s0", "s0", "s1", "s2", "t0", "t1");
-const pasid = fc.constantFrom(undefined, undefined, 5, 9);
-const policy = fc.constantFrom(undefined, "raw", "exclude-windows", "translated-only");
-const at = fc.constantFrom(0x10000, 0x11000, 0x12000);
-const slot = <T>(more: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
-  fc.record({ device, ...more }).map((value) => JSON.parse(JSON.stringify(value)) as object);
-
-/** `undefined` fields fall away. */
-const step = fc.oneof(
-  { weight: 4, arbitrary: slot({ to: context }).map((bind) => ({ bind })) },
-  { weight: 8, arbitrary: slot({ to: target, pasid, policy }).map((attach) => ({ attach })) },
-  { weight: 4, arbitrary: slot({ to: target, pasid, policy }).map((replace) => ({ replace })) },
-  { weight: 2, arbitrary: slot({ pasid }).map((detach) => ({ detach })) },
-  { weight: 1, arbitrary: slot({}).map((close) => ({ close })) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ space, memory: fc.constant("m"), at }).map((map) => ({ map })),
-  },
-  { weight: 1, arbitrary: fc.record({ space, at }).map((unmap) => ({ unmap })) },
-  {
-    weight: 2,
-    arbitrary: slot({
-      name: fc.constantFrom("t0", "t1"),
-      on: space,
-      pasid: fc.constantFrom(true, undefined),
-    }).map((table) => ({ table })),
-  },
-  { weight: 1, arbitrary: target.map((destroy) => ({ destroy })) },
-  {
-    weight: 8,
-    arbitrary: slot({
-      write: fc.constant("x"),
-      at,
-      pasid,
-      via: fc.constantFrom("untranslated", "ats"),
-      as: fc.constantFrom(undefined, undefined, "b"),
-    }).map((dma) => ({ dma })),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.constantFrom("a", "b", "up", "e").map((unplug) => ({ unplug })),
-  },
-  { weight: 1, arbitrary: fc.constantFrom("a", "b", "up", "e").map((plug) => ({ plug })) },
-  {
-    weight: 1,
-    arbitrary: slot({
-      bind: fc.constantFrom("e1000e", undefined),
-      unbind: fc.constantFrom(true, undefined),
-    }).map((driver) => ({ driver })),
-  },
-  { weight: 1, arbitrary: fc.integer({ min: 1, max: 6 }).map((fail) => ({ fail })) },
-);
-
-const BEGIN = [
-  { context: "u" },
-  { context: "v" },
-  { memory: { name: "m", pages: 4 } },
-  { space: { name: "s0", in: "u" } },
-  { space: { name: "s1", in: "u" } },
-  { space: { name: "s2", in: "v" } },
-  { map: { space: "s0", memory: "m", page: 0, pages: 2, at: 0x10000 } },
-  { map: { space: "s1", memory: "m", page: 2, pages: 2, at: 0x10000 } },
-  ...["a", "b", "c", "d", "e"].map((name) => ({ bind: { device: name, to: "u" } })),
-  { table: { name: "t0", device: "e", on: "s0", pasid: true } },
-  { table: { name: "t1", device: "a", on: "s1", pasid: true } },
-  { attach: { device: "a", to: "s0" } },
-  { attach: { device: "c", to: "s1" } },
-];
-
 for (const rules of PLAY_RULES) {
   test(`${RUNS} random scenarios under ${rules}, seed ${SEED}`, () => {
-    let played = 0;
-    let landed = 0;
-    let moved = 0;
-    fc.assert(
-      fc.property(fc.array(step, { minLength: 30, maxLength: 80 }), (more) => {
-        const steps = [...BEGIN, ...more];
-        const node = { schema: "ioasis/scenario/1", name: "r", platforms: ["r"], steps };
-        const platform = buildPlatform(BUILT);
-        const result = play(readScenario(node), platform, "r", rules, { anything: true });
-        played += result.steps.length;
-        for (const { step: done, outcome } of result.steps) {
-          if (outcome.lands !== undefined) landed++;
-          const moves = done.action === "attach" || done.action === "replace";
-          if (moves && outcome.errno === undefined) moved++;
-        }
-        assert.deepEqual(result.steps.at(-1)?.broken, []);
-      }),
-      { seed: SEED, numRuns: RUNS },
-    );
-    assert.ok(played > RUNS * 30 && landed > RUNS && moved > RUNS, `${played} ${landed} ${moved}`);
+    const counts = noPlayCounts();
+    playRandomly(SEED, RUNS, rules, counts);
+    const { steps, landed, moved } = counts;
+    assert.ok(steps > RUNS * 30 && landed > RUNS && moved > RUNS, JSON.stringify(counts));
   });
 }
 
