@@ -708,14 +708,33 @@ _Static_assert(offsetof(struct iommu_vevent_tegra241_cmdqv, lvcmdq_err_map) == 0
 #define MOCK_FLAGS_ACCESS_SYZ 0x10000u
 #define MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES 1u
 
+/* Page tables of the simulated hardware: kinds, addresses, page sizes. */
+#define MOCK_IOMMUPT_DEFAULT 0u
+#define MOCK_IOMMUPT_HUGE 1u
+#define MOCK_APERTURE_START 0x1000000u
+#define MOCK_APERTURE_LAST 0x7fffffffu
+#define MOCK_PAGE_SIZE 0x800u
+#define MOCK_HUGE_PAGE_SIZE 0x100000u
+
+/* Limits of the simulated hardware. */
+#define MOCK_NESTED_DOMAIN_IOTLB_ID_MAX 3u
+#define MOCK_NESTED_DOMAIN_IOTLB_NUM 4u
+#define MOCK_DEV_CACHE_ID_MAX 3u
+#define MOCK_DEV_CACHE_NUM 4u
+#define MOCK_PASID_WIDTH 20u
+#define IOMMU_TEST_PASID_RESERVED 0x400u
+#define IOMMU_TEST_HW_QUEUE_MAX 2u
+
 /* Types of the simulated hardware. */
 #define IOMMU_HW_INFO_TYPE_SELFTEST 0xfeedbeefu
 #define IOMMU_HW_INFO_SELFTEST_REGVAL 0xdeadbeefu
 #define IOMMU_HWPT_DATA_SELFTEST 0xdeadu
 #define IOMMU_HWPT_INVALIDATE_DATA_SELFTEST 0xdeadbeefu
+#define IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID 0xdadbeefu
 #define IOMMU_TEST_INVALIDATE_FLAG_ALL 1u
 #define IOMMU_VIOMMU_TYPE_SELFTEST 0xdeadbeefu
 #define IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST 0xdeadbeefu
+#define IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST_INVALID 0xdadbeefu
 #define IOMMU_VEVENTQ_TYPE_SELFTEST 0xbeefbeefu
 #define IOMMU_HW_QUEUE_TYPE_SELFTEST 0xdeadbeefu
 #define IOMMU_TEST_IOTLB_DEFAULT 0xbadbeefu

@@ -8,6 +8,7 @@ import { CHAPTERS, CODEC_FILES } from "../schema/index.js";
 import { emitAbiHeader, emitAdditionsHeader } from "./abi/emit-c.js";
 import { emitChapterPage, emitOverview, emitSupport } from "./abi/emit-docs.js";
 import { emitCodecs } from "./abi/emit-ts.js";
+import { emitVectors } from "./abi/emit-vectors.js";
 import { layoutsOf } from "./abi/layout.js";
 import { type GeneratedFile, writeOrCheck } from "./generated-files.js";
 
@@ -24,6 +25,7 @@ function* files(): Iterable<GeneratedFile> {
   }
   yield { path: "docs/reference/uapi.md", text: emitOverview(CHAPTERS) };
   for (const chapter of CHAPTERS) yield emitChapterPage(chapter, layouts);
+  yield { path: "test/vectors/abi.jsonl", text: emitVectors(layouts) };
   yield { path: "docs/reference/support.md", text: emitSupport(CHAPTERS) };
 }
 

@@ -41,14 +41,33 @@ export const MOCK_FLAGS_ACCESS_WRITE = 1;
 export const MOCK_FLAGS_ACCESS_SYZ = 0x10000;
 export const MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES = 1;
 
+// Page tables of the simulated hardware: kinds, addresses, page sizes.
+export const MOCK_IOMMUPT_DEFAULT = 0;
+export const MOCK_IOMMUPT_HUGE = 1;
+export const MOCK_APERTURE_START = 0x1000000;
+export const MOCK_APERTURE_LAST = 0x7fffffff;
+export const MOCK_PAGE_SIZE = 0x800;
+export const MOCK_HUGE_PAGE_SIZE = 0x100000;
+
+// Limits of the simulated hardware.
+export const MOCK_NESTED_DOMAIN_IOTLB_ID_MAX = 3;
+export const MOCK_NESTED_DOMAIN_IOTLB_NUM = 4;
+export const MOCK_DEV_CACHE_ID_MAX = 3;
+export const MOCK_DEV_CACHE_NUM = 4;
+export const MOCK_PASID_WIDTH = 20;
+export const IOMMU_TEST_PASID_RESERVED = 0x400;
+export const IOMMU_TEST_HW_QUEUE_MAX = 2;
+
 // Types of the simulated hardware.
 export const IOMMU_HW_INFO_TYPE_SELFTEST = 0xfeedbeef;
 export const IOMMU_HW_INFO_SELFTEST_REGVAL = 0xdeadbeef;
 export const IOMMU_HWPT_DATA_SELFTEST = 0xdead;
 export const IOMMU_HWPT_INVALIDATE_DATA_SELFTEST = 0xdeadbeef;
+export const IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID = 0xdadbeef;
 export const IOMMU_TEST_INVALIDATE_FLAG_ALL = 1;
 export const IOMMU_VIOMMU_TYPE_SELFTEST = 0xdeadbeef;
 export const IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST = 0xdeadbeef;
+export const IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST_INVALID = 0xdadbeef;
 export const IOMMU_VEVENTQ_TYPE_SELFTEST = 0xbeefbeef;
 export const IOMMU_HW_QUEUE_TYPE_SELFTEST = 0xdeadbeef;
 export const IOMMU_TEST_IOTLB_DEFAULT = 0xbadbeef;
