@@ -1,6 +1,7 @@
 /** The pure parts of the tool that boots real kernels. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ToolError } from "../tools/debian/tool-error.js";
 import { writeCpio } from "../tools/ground-truth/cpio.js";
 import { surprises } from "../tools/ground-truth/expectation.js";
 import { planOf } from "../tools/ground-truth/guest-plan.js";
@@ -9,7 +10,6 @@ import { kernelSources } from "../tools/ground-truth/kernel-source.js";
 import { filterKernelLog, groupSets } from "../tools/ground-truth/normalize.js";
 import { parseOptions } from "../tools/ground-truth/options.js";
 import { readTar } from "../tools/ground-truth/tar.js";
-import { ToolError } from "../tools/ground-truth/tool-error.js";
 import { topologies } from "../tools/ground-truth/topologies/index.js";
 
 test("kernel messages: only those about isolation, time stamps zero", () => {

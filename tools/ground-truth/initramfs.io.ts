@@ -2,11 +2,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import type { Architecture } from "../debian/apt.io.js";
+import { ToolError } from "../debian/tool-error.js";
 import { type CpioEntry, writeCpio } from "./cpio.js";
 import { modulesOf, planOf } from "./guest-plan.js";
 import { type KernelImage, loadableModules } from "./kernel-image.io.js";
-import type { Architecture } from "./platform.js";
-import { ToolError } from "./tool-error.js";
 import { libraryPath, type ToolRoot } from "./tool-root.io.js";
 import { defaultLspci, platformOf, type Topology } from "./topology.js";
 

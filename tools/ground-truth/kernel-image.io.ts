@@ -1,10 +1,10 @@
 /** A Debian kernel taken from its packages: the image to boot and its modules. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type AptRelease, closure, download, unpack } from "./apt.io.js";
+import { type AptRelease, closure, download, unpack } from "../debian/apt.io.js";
+import { ToolError } from "../debian/tool-error.js";
 import { dependsOf, loadOrder, moduleOfPath } from "./kernel-modules.js";
 import { type KernelName, kernelPackage } from "./kernel-source.js";
-import { ToolError } from "./tool-error.js";
 import { runInRoot, type ToolRoot } from "./tool-root.io.js";
 
 export interface KernelImage {

@@ -4,7 +4,7 @@
  * A kernel is named by the rule set it stands for ("6.1" for `linux-6.1`). The point release is
  * whatever the Debian release ships on the day of the run; each fixture records it in `kernel.txt`.
  */
-import type { Architecture } from "./platform.js";
+import type { Architecture } from "../debian/apt.io.js";
 
 /** Name of a rule set's kernel, and of the folder suffix of its fixtures. */
 export type KernelName = "6.1" | "6.12" | "7.2";

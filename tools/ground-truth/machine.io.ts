@@ -4,9 +4,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { ToolError } from "../debian/tool-error.js";
 import type { Platform } from "./platform.js";
 import { readTar } from "./tar.js";
-import { ToolError } from "./tool-error.js";
 import { commandOf, type ToolRoot } from "./tool-root.io.js";
 import { platformOf, type Topology } from "./topology.js";
 

@@ -1,7 +1,7 @@
 /** Command line of the tool. */
 import { parseArgs } from "node:util";
+import { ToolError } from "../debian/tool-error.js";
 import { type KernelName, kernelSources } from "./kernel-source.js";
-import { ToolError } from "./tool-error.js";
 
 export interface Options {
   readonly help: boolean;

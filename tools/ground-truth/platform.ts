@@ -5,8 +5,7 @@
  * `arm-devicetree` starts the kernel directly, which then learns of the SMMU from a device tree.
  */
 
-/** Debian's name of a processor architecture. */
-export type Architecture = "amd64" | "arm64";
+import type { Architecture } from "../debian/apt.io.js";
 
 export type PlatformName = "pc" | "arm-acpi" | "arm-devicetree";
 

@@ -6,10 +6,10 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type AptRelease, closure, download, unpack } from "./apt.io.js";
-import { run } from "./command.io.js";
-import type { Architecture } from "./platform.js";
-import { ToolError } from "./tool-error.js";
+import type { Architecture } from "../debian/apt.io.js";
+import { type AptRelease, closure, download, unpack } from "../debian/apt.io.js";
+import { run } from "../debian/command.io.js";
+import { ToolError } from "../debian/tool-error.js";
 
 export interface ToolRoot {
   readonly folder: string;

@@ -9,8 +9,10 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { run } from "./command.io.js";
-import type { Architecture } from "./platform.js";
 import { ToolError } from "./tool-error.js";
+
+/** Debian's name of a processor architecture. */
+export type Architecture = "amd64" | "arm64";
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -127,6 +129,22 @@ export function download(release: AptRelease, files: readonly PackageFile[]): st
     if (!existsSync(path)) throw new ToolError(`apt-get did not deliver ${basename(path)}`);
     return path;
   });
+}
+
+/** The newest package of `release` whose name fits `pattern`, without its dependencies. */
+export function newest(release: AptRelease, pattern: RegExp): PackageFile | undefined {
+  const names = run("apt-cache", ["pkgnames"], { env: release.env }).toString("utf8").split("\n");
+  const fitting = names.filter((name) => pattern.test(name)).sort(byVersion);
+  const name = fitting.at(-1);
+  if (name === undefined) return undefined;
+  const args = ["--print-uris", "download", name];
+  const text = run("apt-get", args, { env: release.env }).toString("utf8");
+  const file = /^'[^']*' (\S+\.deb) /m.exec(text)?.[1];
+  return file === undefined ? undefined : { name, file };
+}
+
+function byVersion(a: string, b: string): number {
+  return a.localeCompare(b, "en", { numeric: true });
 }
 
 /** Unpacks whole packages into `target`. */

@@ -31,6 +31,7 @@ const packageOf: Readonly<Record<string, string>> = {
   "dpkg-deb": "dpkg",
   tar: "tar",
   nice: "coreutils",
+  gcc: "gcc",
 };
 
 function explainStart(program: string, error: Error & { code?: string }): string {
