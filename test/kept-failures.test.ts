@@ -4,10 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { readFileSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
 import { test } from "node:test";
-import { HostDriver } from "../src/driver/index.js";
+import { DmaOwnership, HostDriver } from "../src/driver/index.js";
 import { platformsOf, readScenarioFile } from "../src/host/io/scenario-file.io.js";
 import { PLAY_RULES, type Play, play } from "../src/play/index.js";
+import { ObjectWalk } from "./support/object-walk.js";
 import { noPlayCounts, playRandomly, RandomPlayFailure } from "./support/random-play.js";
 
 const SEED = 20_210_609;
@@ -25,6 +27,20 @@ function withDetachToDefault<T>(call: () => T): T {
     return call();
   } finally {
     HostDriver.prototype.attach = attach;
+  }
+}
+
+/** An owner's claim on a group counts although another one has it. */
+function withTwoOwners<T>(call: () => T): T {
+  const { claimForUser } = DmaOwnership.prototype;
+  DmaOwnership.prototype.claimForUser = function (device, owner) {
+    const holder = this.ownerOf(device);
+    if (holder === undefined || holder === owner) claimForUser.call(this, device, owner);
+  };
+  try {
+    return call();
+  } finally {
+    DmaOwnership.prototype.claimForUser = claimForUser;
   }
 }
 
@@ -59,5 +75,23 @@ for (const rules of PLAY_RULES) {
     const whole = await replay(scenario, asItIs);
     assert.deepEqual(brokenRules(whole), [], "software without the fault breaks no rule");
     rmSync(directory, { recursive: true });
+  });
+}
+
+for (const rules of PLAY_RULES) {
+  test(`calls on objects under ${rules}: the walk that fails is kept, seed ${SEED}`, async () => {
+    let message = "";
+    try {
+      withTwoOwners(() => new ObjectWalk(SEED, rules).run(1000, `seed ${SEED}, ${rules},`));
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    const file = /kept in (\S+\.yaml)/u.exec(message)?.[1] ?? "";
+    assert.notEqual(file, "", "the fault was not noticed");
+    const broken = await replay(file, withTwoOwners);
+    assert.deepEqual([broken.ok, brokenRules(broken)?.[0]], [false, 2]);
+    const whole = await replay(file, asItIs);
+    assert.deepEqual([whole.ok, whole.steps.length > 5], [true, true]);
+    rmSync(dirname(file), { recursive: true });
   });
 }

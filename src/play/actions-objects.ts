@@ -11,6 +11,8 @@ import { type NamedAccess, need, ScriptError, type Session } from "./session.js"
 const PAGE = 4096n;
 /** Of all buffers of a scenario: 4 GiB. */
 const MEMORY_PAGES_MAX = 2 ** 20;
+/** Of an unmap: all there is. */
+const EVERYTHING = 2n ** 64n - 1n;
 const OK: StepOutcome = {};
 
 export function openContext(session: Session, args: ActionArguments<"context">): StepOutcome {
@@ -74,13 +76,9 @@ export function makeTable(session: Session, args: ActionArguments<"table">): Ste
 
 export function map(session: Session, args: ActionArguments<"map">): StepOutcome {
   const space = session.object(args.space);
-  const access = args.access ?? "rw";
   const length = BigInt(args.pages ?? 1) * PAGE;
   const at = args.at === undefined ? undefined : placeOf(session, args.at);
-  const flags =
-    (access.includes("r") ? MapFlag.readable : 0) |
-    (access.includes("w") ? MapFlag.writeable : 0) |
-    (at === undefined ? 0 : MapFlag.fixedIova);
+  const flags = accessFlags(args.access) | (at === undefined ? 0 : MapFlag.fixedIova);
   const { fd } = space;
   if (args.parent !== undefined) {
     const parentIova = BigInt(args.parent);
@@ -99,9 +97,35 @@ export function unmap(session: Session, args: ActionArguments<"unmap">): StepOut
   const { fd, id } = session.object(args.space, "space");
   const length = BigInt(args.pages ?? 1) * PAGE;
   return attempt(() => {
-    fd.ioasUnmap(id, placeOf(session, args.at), length);
+    if (args.all === true) fd.ioasUnmap(id, 0n, EVERYTHING);
+    else fd.ioasUnmap(id, placeOf(session, args.at), length);
     return toldOutcome(session);
   });
+}
+
+/** The area that holds `at`, or a part of it, in another space of the same context. */
+export function copy(session: Session, args: ActionArguments<"copy">): StepOutcome {
+  const from = session.object(args.from, "space");
+  const to = session.object(args.to, "space");
+  if (from.fd !== to.fd) throw new ScriptError("the two spaces are in different contexts");
+  const dstIova = args.toAt === undefined ? undefined : BigInt(args.toAt);
+  const flags = accessFlags(args.access) | (dstIova === undefined ? 0 : MapFlag.fixedIova);
+  return attempt(() => ({
+    at: from.fd.ioasCopy({
+      srcIoasId: from.id,
+      dstIoasId: to.id,
+      srcIova: BigInt(args.at),
+      dstIova,
+      length: BigInt(args.pages ?? 1) * PAGE,
+      flags,
+    }),
+  }));
+}
+
+function accessFlags(access: "r" | "w" | "rw" = "rw"): number {
+  return (
+    (access.includes("r") ? MapFlag.readable : 0) | (access.includes("w") ? MapFlag.writeable : 0)
+  );
 }
 
 export function allow(session: Session, args: ActionArguments<"allow">): StepOutcome {

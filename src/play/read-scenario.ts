@@ -29,6 +29,11 @@ export interface Scenario {
   /** Where the file names each of them. */
   readonly platformPlaces: readonly InputPlace[];
   readonly rules: readonly PlayRules[];
+  /**
+   * Steps that expect nothing may give anything, and those that ask for what is not there are
+   * passed over: what ends the play is a broken safety rule.
+   */
+  readonly anything: boolean;
   readonly steps: readonly Step[];
   readonly node: ScenarioNode;
 }
@@ -59,7 +64,9 @@ export function readScenario(value: unknown, lines: LineMap = noLines("scenario"
       field: `platforms[${i}]`,
     }),
   );
-  return { file: lines.file, name, about, platforms, platformPlaces, rules, steps, node };
+  const anything = node.anything === true;
+  const { file } = lines;
+  return { file, name, about, platforms, platformPlaces, rules, anything, steps, node };
 }
 
 /** The arguments of a step, which is of that action. */

@@ -114,7 +114,13 @@ export const ACTIONS = {
   unmap: record(
     "an object with space and at",
     { space: name, at: place },
-    { pages: integer(1, 2 ** 31 - 1) },
+    { pages: integer(1, 2 ** 31 - 1), all: flag("Everything, wherever it is.") },
+  ),
+  copy: record(
+    "an object with from, at and to",
+    { from: name, at: address, to: name },
+    { toAt: address, pages: integer(1, 65_536), access },
+    "What a space maps at an address, mapped in another one (or in itself) too.",
   ),
   allow: record(
     "an object with space and ranges",
@@ -223,6 +229,9 @@ export const scenarioShape = record(
   {
     about: text("a description", "^[\\s\\S]{1,10000}$"),
     rules: list(word(PLAY_RULES), { min: 1, max: 2 }),
+    anything: flag(
+      "Steps that expect nothing may give anything, and what cannot be done is passed over: only a broken safety rule ends the play.",
+    ),
   },
 );
 

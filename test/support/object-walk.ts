@@ -22,6 +22,7 @@ import { makePasid, type Pasid } from "../../src/units/index.js";
 import { device, TestProcess, TestSystem, type TestSystemOptions } from "./iommufd.js";
 import { checkInvariants } from "./object-invariants.js";
 import { Random } from "./random.js";
+import { nameOfDevice, objectName, WalkRecorder } from "./walk-recorder.js";
 
 const RW = MapFlag.readable | MapFlag.writeable;
 const PAGE = 4096n;
@@ -45,6 +46,8 @@ export class ObjectWalk {
   readonly caller = new TestProcess();
   readonly contexts: Iommufd[];
   readonly log: string[] = [];
+  readonly recorder = new WalkRecorder();
+  readonly #rules: NonNullable<TestSystemOptions["rules"]>;
   readonly #random: Random;
   readonly #pins: [Access, Pin][] = [];
   readonly #refused = new Map<string, number>();
@@ -52,6 +55,7 @@ export class ObjectWalk {
 
   constructor(seed: number, rules: NonNullable<TestSystemOptions["rules"]>) {
     this.#random = new Random(seed);
+    this.#rules = rules;
     this.system = new TestSystem({
       rules,
       devices: 6,
@@ -77,7 +81,9 @@ export class ObjectWalk {
         checkInvariants(this.system, this.contexts, this.caller);
       } catch (cause) {
         const calls = this.log.slice(-25).join("\n  ");
-        throw new Error(`${where} step ${step}, after\n  ${calls}`, { cause });
+        const why = `${where} step ${step}`;
+        const { scenario } = this.recorder.keep(`${why}: ${cause}`, this.#rules);
+        throw new Error(`${why}, kept in ${scenario}, after\n  ${calls}`, { cause });
       }
     }
     return { steps, done: this.#done, refused: this.#refused };
@@ -120,6 +126,16 @@ export class ObjectWalk {
     return all[this.#random.below(all.length)]?.id;
   }
 
+  /** What the recorded scenario calls an object. */
+  name(fd: Iommufd, id: number): string {
+    return objectName(this.contexts.indexOf(fd), id);
+  }
+
+  /** Records a step; fields that are undefined are left out. */
+  did(step: object): void {
+    this.recorder.add(JSON.parse(JSON.stringify(step)) as object);
+  }
+
   pins(): [Access, Pin][] {
     return this.#pins;
   }
@@ -145,6 +161,8 @@ function change(kind: "attach" | "replace"): Call {
     const ptId = walk.pick(fd, "ioas", "hwpt-paging", "hwpt-nested");
     if (found === undefined || ptId === undefined) return undefined;
     const pasid = somePasid(random);
+    const [who, to] = [nameOfDevice(found), walk.name(fd, ptId)];
+    walk.did({ [kind]: { device: who, to, pasid } });
     const table = fd[kind]({ device: found, ptId, pasid });
     return `device ${found.id} pasid ${pasid} to ${ptId}: ${table}`;
   };
@@ -155,6 +173,7 @@ const CALLS: readonly (readonly [string, Call])[] = [
     "bind",
     (walk, fd, random) => {
       const n = random.below(6);
+      walk.did({ bind: { device: `d${n}`, to: `u${walk.contexts.indexOf(fd)}` } });
       return `${n}: ${fd.bind({ dma: walk.system.dma(n) }).id}`;
     },
   ],
@@ -163,16 +182,26 @@ const CALLS: readonly (readonly [string, Call])[] = [
     (walk, fd, random) => {
       const found = random.below(4) === 0 ? someDevice(walk, fd) : undefined;
       if (found === undefined) return undefined;
+      walk.did({ close: { device: nameOfDevice(found) } });
       fd.unbind(found);
       return `${found.id}`;
     },
   ],
-  ["ioas", (_walk, fd, random) => (random.below(3) === 0 ? `${fd.ioasAlloc()}` : undefined)],
+  [
+    "ioas",
+    (walk, fd, random) => {
+      if (random.below(3) > 0) return undefined;
+      const id = fd.ioasAlloc();
+      walk.did({ space: { name: walk.name(fd, id), in: `u${walk.contexts.indexOf(fd)}` } });
+      return `${id}`;
+    },
+  ],
   [
     "destroy",
     (walk, fd) => {
       const id = walk.pick(fd, "ioas", "hwpt-paging", "hwpt-nested", "fault", "viommu", "vdevice");
       if (id === undefined) return undefined;
+      walk.did({ destroy: walk.name(fd, id) });
       fd.destroy(id);
       return `${id}`;
     },
@@ -185,6 +214,16 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const flags = random.below(3) === 0 ? RW : RW | MapFlag.fixedIova;
       const userVa = BigInt(random.below(64)) * PAGE;
       const args = { ioasId, flags, userVa, length: someLength(random), iova: someIova(random) };
+      const isFixed = (flags & MapFlag.fixedIova) !== 0;
+      walk.did({
+        map: {
+          space: walk.name(fd, ioasId),
+          memory: "m",
+          page: Number(userVa / PAGE),
+          pages: Number(args.length / PAGE),
+          at: isFixed ? hex(args.iova) : undefined,
+        },
+      });
       return `ioas ${ioasId} at ${fd.ioasMap(args).toString(16)}`;
     },
   ],
@@ -196,6 +235,8 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const all = random.below(6) === 0;
       const iova = all ? 0n : someIova(random);
       const length = all ? 2n ** 64n - 1n : someLength(random) * 4n;
+      const size = all ? { all } : { pages: Number(length / PAGE) };
+      walk.did({ unmap: { space: walk.name(fd, ioasId), at: hex(iova), ...size } });
       return `ioas ${ioasId}: ${fd.ioasUnmap(ioasId, iova, length)}`;
     },
   ],
@@ -207,6 +248,9 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const length = PAGE * BigInt(1 + random.below(2));
       const [srcIova, dstIova] = [someIova(random), someIova(random)];
       const flags = RW | MapFlag.fixedIova;
+      const [from, to] = [walk.name(fd, srcIoasId), walk.name(fd, dstIoasId)];
+      const pages = Number(length / PAGE);
+      walk.did({ copy: { from, at: hex(srcIova), to, toAt: hex(dstIova), pages } });
       fd.ioasCopy({ srcIoasId, dstIoasId, srcIova, dstIova, length, flags });
       return `${srcIoasId} to ${dstIoasId}`;
     },
@@ -220,6 +264,7 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const found = someDevice(walk, fd);
       if (found === undefined) return undefined;
       const pasid = somePasid(random);
+      walk.did({ detach: { device: nameOfDevice(found), pasid } });
       fd.detach(found, pasid);
       return `${found.id} pasid ${pasid}`;
     },
@@ -235,13 +280,16 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const flags = (isIoas ? nestParent : 0) | (random.below(2) * HwptFlag.pasid);
       const bytes = new DataView(new ArrayBuffer(4));
       const data = isIoas ? undefined : { type: MOCK_HWPT_TYPE, bytes };
-      return `${fd.hwptAlloc({ devId, ptId, flags, data })} on ${ptId}`;
+      const id = fd.hwptAlloc({ devId, ptId, flags, data });
+      recordTable(walk, fd, { id, devId, ptId, flags });
+      return `${id} on ${ptId}`;
     },
   ],
   [
     "policy",
-    (_walk, fd, random) => {
+    (walk, fd, random) => {
       const policy = random.pick(POLICIES);
+      walk.did({ policy: { of: `u${walk.contexts.indexOf(fd)}`, ...policy } });
       fd.setPolicy(policy);
       return JSON.stringify(policy);
     },
@@ -260,6 +308,8 @@ const CALLS: readonly (readonly [string, Call])[] = [
         access.close();
         throw error;
       }
+      const [name, space] = [walk.name(fd, access.id), walk.name(fd, ioasId)];
+      walk.did({ access: { name, space, pins: true } });
       return `${access.id} of ioas ${ioasId}`;
     },
   ],
@@ -269,14 +319,17 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const id = walk.pick(fd, "access");
       if (id === undefined) return undefined;
       const access = fd.state.objects.get(id, "access") as Access;
-      walk.pins().push([access, access.pin(someIova(random), PAGE)]);
+      const at = someIova(random);
+      walk.did({ pin: { access: walk.name(fd, id), at: hex(at) } });
+      walk.pins().push([access, access.pin(at, PAGE)]);
       return `${id}`;
     },
   ],
   [
     "unpin",
-    (walk, _fd, random) => {
+    (walk, fd, random) => {
       const [found] = walk.pins().splice(random.below(walk.pins().length), 1);
+      if (found !== undefined) recordUnpin(walk, fd, found[0]);
       found?.[0].unpin(found[1]);
       return found === undefined ? undefined : `${found[0].id}`;
     },
@@ -286,6 +339,7 @@ const CALLS: readonly (readonly [string, Call])[] = [
     (walk, fd, random) => {
       const id = random.below(3) === 0 ? walk.pick(fd, "access") : undefined;
       if (id === undefined) return undefined;
+      walk.recorder.leaveOut("accesses that are closed");
       (fd.state.objects.get(id, "access") as Access).close();
       return `${id}`;
     },
@@ -293,7 +347,10 @@ const CALLS: readonly (readonly [string, Call])[] = [
   [
     "kernel driver",
     (walk, _fd, random) => {
-      const bdf = device(random.below(6));
+      const n = random.below(6);
+      const bdf = device(n);
+      walk.did({ driver: { device: `d${n}`, bind: "e1000e" } });
+      walk.did({ driver: { device: `d${n}`, unbind: true } });
       walk.system.ownership.claimForKernel(bdf);
       walk.system.ownership.releaseForKernel(bdf);
       return `${bdf}`;
@@ -305,10 +362,13 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const old = walk.pick(fd, "fault", "veventq");
       if (old !== undefined) {
         (fd.state.objects.find(old) as FaultQueue | EventQueue).closeFile();
+        walk.did({ destroy: walk.name(fd, old) });
         fd.destroy(old);
         return `${old} closed`;
       }
-      return `${fd.faultQueueAlloc().id}`;
+      const { id } = fd.faultQueueAlloc();
+      walk.did({ queue: { name: walk.name(fd, id), in: `u${walk.contexts.indexOf(fd)}` } });
+      return `${id}`;
     },
   ],
   [
@@ -316,6 +376,7 @@ const CALLS: readonly (readonly [string, Call])[] = [
     (walk, fd) => {
       const [devId, hwptId] = [walk.pick(fd, "device"), walk.pick(fd, "hwpt-paging")];
       if (devId === undefined || hwptId === undefined) return undefined;
+      walk.recorder.leaveOut("vIOMMUs");
       return `${fd.viommuAlloc({ devId, hwptId, type: MOCK_VIOMMU_TYPE }).id} on ${hwptId}`;
     },
   ],
@@ -325,6 +386,7 @@ const CALLS: readonly (readonly [string, Call])[] = [
       const [devId, viommuId] = [walk.pick(fd, "device"), walk.pick(fd, "viommu")];
       if (devId === undefined || viommuId === undefined) return undefined;
       const virtualId = BigInt(random.below(4));
+      walk.recorder.leaveOut("vDEVICEs");
       return `${fd.vdeviceAlloc({ devId, viommuId, virtualId }).id}`;
     },
   ],
@@ -333,7 +395,10 @@ const CALLS: readonly (readonly [string, Call])[] = [
     (walk, fd, random) => {
       const parentId = walk.pick(fd, "ioas");
       if (parentId === undefined || random.below(4) > 0) return undefined;
-      return `${fd.nestedIoasAlloc(parentId)} on ${parentId}`;
+      const id = fd.nestedIoasAlloc(parentId);
+      const [name, over] = [walk.name(fd, id), walk.name(fd, parentId)];
+      walk.did({ space: { name, in: `u${walk.contexts.indexOf(fd)}`, over } });
+      return `${id} on ${parentId}`;
     },
   ],
   [
@@ -343,6 +408,8 @@ const CALLS: readonly (readonly [string, Call])[] = [
       if (childId === undefined) return undefined;
       const [iova, parentIova] = [someIova(random), someIova(random)];
       const flags = RW | MapFlag.fixedIova;
+      const space = walk.name(fd, childId);
+      walk.did({ map: { space, parent: hex(parentIova), at: hex(iova) } });
       fd.nestedIoasMap({ childId, flags, iova, parentIova, length: PAGE });
       return `${childId}`;
     },
@@ -359,3 +426,34 @@ function release(walk: ObjectWalk, access: Access, iova: bigint, length: bigint)
     pins.splice(i, 1);
   }
 }
+
+/** A table on a space, or a guest's own on a table; what lies on a vIOMMU is left out. */
+function recordTable(
+  walk: ObjectWalk,
+  fd: Iommufd,
+  made: { id: number; devId: number; ptId: number; flags: number },
+): void {
+  const { id, devId, ptId, flags } = made;
+  const kind = fd.state.objects.find(ptId)?.kind;
+  if (kind === "viommu") {
+    walk.recorder.leaveOut("tables on vIOMMUs");
+    return;
+  }
+  const is = (bit: number) => ((flags & bit) !== 0 ? true : undefined);
+  const table = {
+    name: walk.name(fd, id),
+    device: nameOfDevice(fd.device(devId)),
+    on: walk.name(fd, ptId),
+    pasid: is(HwptFlag.pasid),
+    nestParent: is(HwptFlag.nestParent),
+    guest: kind === "hwpt-paging" ? "guestTable" : undefined,
+  };
+  walk.did({ table });
+}
+
+/** The scenario gives back the last pin, the walk any of them. */
+function recordUnpin(walk: ObjectWalk, fd: Iommufd, access: Access): void {
+  walk.did({ unpin: walk.name(fd, access.id) });
+}
+
+const hex = (value: bigint): string => `0x${value.toString(16)}`;
