@@ -30,6 +30,9 @@ const MODES = {
   translated: AddressMode.RawTranslated,
 } as const;
 
+/** Ends of a transaction at which something was read or written. */
+const REACHED: readonly Delivery["kind"][] = ["memory", "peer", "interrupt"];
+
 export function dma(
   session: Session,
   args: ActionArguments<"dma">,
@@ -120,7 +123,8 @@ function describe(
   const delivered = trace.filter((record) => record.kind === "delivered").at(-1);
   const seen = trace.some((record) => record.kind === "unit");
   const waits = session.world.machine.engine(engine)?.isBusy === true;
-  const common = { error: outcome.error, waits, unseen: !seen, data };
+  const reaches = delivered?.kind === "delivered" && REACHED.includes(delivered.delivery.kind);
+  const common = { error: outcome.error, waits, unseen: !seen, data, reaches };
   if (delivered?.kind !== "delivered") return common;
   return { ...common, ...deliveryOutcome(session, delivered.delivery) };
 }

@@ -36,6 +36,7 @@ const outcome = record(
     peer: words,
     fault: either(flag(), words),
     lost: words,
+    reaches: flag("It got to memory, to a peer or to the processors."),
     data: text("text that was read", "^[\\s\\S]{0,4096}$"),
     error: words,
     waits: flag("The device waits for a page."),

@@ -80,7 +80,17 @@ const CHECKS: Readonly<Record<string, Check>> = {
     other === undefined || pasidSpaceOf?.includes(other) === true
       ? undefined
       : [other, pasidSpaceOf],
-  ...same("data", "error", "waits", "unseen", "interrupt", "mustShare", "pasid", "pasids"),
+  ...same(
+    "data",
+    "reaches",
+    "error",
+    "waits",
+    "unseen",
+    "interrupt",
+    "mustShare",
+    "pasid",
+    "pasids",
+  ),
   ...same("exposed", "count", "device", "faultPasid", "unmapped"),
   ...same("viable", "containerSet"),
   ...numbers("at", "address"),

@@ -18,6 +18,8 @@ export interface StepOutcome {
   readonly peer?: string | undefined;
   /** Name of the unit's fault. */
   readonly fault?: string | undefined;
+  /** It got to memory, to a peer, or to the processors. */
+  readonly reaches?: boolean | undefined;
   readonly lost?: string | undefined;
   readonly data?: string | undefined;
   readonly error?: string | undefined;

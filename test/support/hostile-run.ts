@@ -142,6 +142,7 @@ class HostileCase {
     if (byEngine && q.type === Type.translated) q.pasid = -1;
     if (byEngine) q.privileged = q.execute = false;
     const data = q.access === Access.read ? undefined : this.#data(q);
+    this.#world.recorder.request(q);
     oracle.predict(q);
     const { place, exposure } = oracle;
     if (place === Place.table && this.#world.hasStage1) this.#scanTables();
@@ -391,8 +392,10 @@ class HostileCase {
     const { host, oracle } = this.#world;
     const place = Object.entries(Place).find(([, value]) => value === oracle.place)?.[0];
     const { transactions } = this.#options;
+    const why = `${what}: seed ${this.#seed}, transaction ${this.#index} of ${transactions}`;
+    const { scenario } = this.#world.recorder.keep(why, oracle);
     return [
-      `${what}: seed ${this.#seed}, transaction ${this.#index} of ${transactions}`,
+      `${why}, kept in ${scenario}`,
       JSON.stringify(this.#request),
       `predicted: ${place} frame ${oracle.frame.toString(16)}h by ${EXPOSURES[oracle.exposure]}`,
       describeHost(host),

@@ -19,6 +19,7 @@ import {
   rowKey,
   WRITE,
 } from "./hostile-oracle.js";
+import { HostileRecorder } from "./hostile-recorder.js";
 import type { Random } from "./random.js";
 
 const PAGE = 4096;
@@ -32,6 +33,7 @@ const FLAGS = { nestParent: false, dirtyTracking: false, pasid: false, userAlloc
 
 /** What one (function, PASID) or alias set has. */
 interface Slot {
+  readonly index: number;
   readonly members: readonly HostileNode[];
   /** -1: requests without one. */
   readonly pasid: number;
@@ -51,6 +53,7 @@ export class HostileWorld {
   readonly machine: Machine;
   readonly driver: HostDriver;
   readonly rows = new HostileRows();
+  readonly recorder: HostileRecorder;
   readonly oracle: HostileOracle;
   readonly attacker: Bdf;
   readonly memory: BufferBacking;
@@ -90,6 +93,7 @@ export class HostileWorld {
     this.attacker = this.bdf(host.attacker);
     // Large pages need aligned frames, so theirs follow at the next multiple.
     this.memoryPages = host.largePages ? 2 * LARGE_PAGES : MEMORY_PAGES;
+    this.recorder = new HostileRecorder(host, MEMORY_FIRST, this.memoryPages);
     this.memory = new BufferBacking("user memory", this.memoryPages * PAGE);
     this.machine.memory.addUserMemory(this.memory, { first: MEMORY_FIRST });
     this.engine = this.#engineBar();
@@ -188,6 +192,7 @@ export class HostileWorld {
         if (random.below(2) === 0) this.#toggleAttachment(slot);
         else {
           const node = random.pick(this.host.functions);
+          if (node.ats) this.recorder.leaveOut("ATS that is switched on and off");
           if (node.ats) this.#setAts(node, !this.rows.ats.has(ridOfNode(node)));
         }
     }
@@ -292,6 +297,7 @@ export class HostileWorld {
     if (stage1) for (const key of keys) this.rows.stage1.add(key);
     const domain = stage1 ? this.driver.vtd.allocStage1(this.bdf(first)) : stage2();
     const slot: Slot = {
+      index: this.#slots.length,
       members,
       pasid,
       domain,
@@ -302,6 +308,8 @@ export class HostileWorld {
       large: false,
     };
     this.#slots.push(slot);
+    if (stage1) this.recorder.leaveOut("tables of stage 1, which are of stage 2 here");
+    this.recorder.space(slot.index);
     this.#attach(slot);
     const count = 4 + this.#random.below(5);
     for (let i = 0; i < count; i++) this.#mapOne(slot);
@@ -314,6 +322,7 @@ export class HostileWorld {
     if (this.#random.below(3) > 0) return;
     const first = MEMORY_FIRST + LARGE_PAGES;
     slot.domain.map(LARGE_IOVA, first, LARGE_PAGES, READ | WRITE);
+    this.recorder.map(slot.index, LARGE_IOVA, first, LARGE_PAGES, "rw");
     slot.large = true;
     for (let i = 0; i < LARGE_PAGES; i++) {
       slot.map.set(LARGE_IOVA + i, { pa: first + i, perm: READ | WRITE });
@@ -324,6 +333,7 @@ export class HostileWorld {
   #attach(slot: Slot): void {
     const pasid = slot.pasid < 0 ? undefined : makePasid(slot.pasid);
     for (const node of slot.members) this.driver.attach(this.bdf(node), pasid, slot.domain);
+    this.recorder.attach(slot.index, slot.members, slot.pasid, true);
     for (const key of slot.keys) this.rows.maps.set(key, slot.map);
     slot.attached = true;
   }
@@ -338,6 +348,7 @@ export class HostileWorld {
       if (slot.pasid >= 0) this.driver.detachPasid(device, makePasid(slot.pasid));
       else this.driver.attach(device, undefined, this.driver.blocked(device));
     }
+    this.recorder.attach(slot.index, slot.members, slot.pasid, false);
     for (const key of slot.keys) this.rows.maps.delete(key);
     slot.attached = false;
   }
@@ -351,6 +362,8 @@ export class HostileWorld {
     const perm = random.pick([READ, WRITE, READ | WRITE, READ | WRITE]);
     slot.domain.map(iova, pa, 1, perm);
     slot.domain.sync();
+    const access = `${perm & READ ? "r" : ""}${perm & WRITE ? "w" : ""}`;
+    this.recorder.map(slot.index, iova, pa, 1, access);
     slot.map.set(iova, { pa, perm: slot.stage1 ? perm | READ : perm });
   }
 
@@ -372,6 +385,7 @@ export class HostileWorld {
     const isLarge = slot.large && iova >= LARGE_IOVA && iova < LARGE_IOVA + LARGE_PAGES;
     const first = isLarge ? LARGE_IOVA : iova;
     const count = isLarge ? LARGE_PAGES : 1;
+    this.recorder.unmap(slot.index, first, count);
     slot.domain.unmap(first, count);
     slot.domain.sync();
     for (let i = 0; i < count; i++) slot.map.delete(first + i);

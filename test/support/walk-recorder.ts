@@ -12,7 +12,7 @@ const engine = (name: string, more: object = {}) => ({
   name,
   engine: "dma",
   driver: null,
-  pasid: { width: 16, enabled: false },
+  pasid: { width: 4, enabled: false },
   ...more,
 });
 const conventional = (name: string) => ({
