@@ -229,9 +229,7 @@ export const scenarioShape = record(
   {
     about: text("a description", "^[\\s\\S]{1,10000}$"),
     rules: list(word(PLAY_RULES), { min: 1, max: 2 }),
-    anything: flag(
-      "Steps that expect nothing may give anything, and what cannot be done is passed over: only a broken safety rule ends the play.",
-    ),
+    anything: flag("Steps that expect nothing may give anything, or are passed over."),
   },
 );
 

@@ -1,6 +1,7 @@
 /**
  * What a failing random run leaves behind: a directory with a platform file and a scenario file.
- * `ioasis play` replays it, and it breaks where the run broke: at the safety rule, or at the step whose
+ * `ioasis play` replays it, and it breaks where the run broke: at the safety rule, or at the step
+ * whose
  * outcome was not as predicted. Other steps may give anything.
  */
 import { mkdtempSync, writeFileSync } from "node:fs";
