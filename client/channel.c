@@ -252,7 +252,8 @@ static long send_descriptors(struct process *process, const struct call *call)
 		uint32_t count = 0;
 		while (next < call->descriptor_count && count < IOASIS_P_DESCRIPTORS_MAX) {
 			int fd = call->descriptors[next++];
-			if (fd < 0 || is_hidden(fd) || sys_failed(SYS(SYS_fcntl, fd, F_GETFD)))
+			if (fd < 0 || (is_hidden(fd) && !call->sends_hidden) ||
+			    sys_failed(SYS(SYS_fcntl, fd, F_GETFD)))
 				continue;
 			packet.numbers[count] = (uint32_t)fd;
 			fds[count++] = fd;

@@ -71,6 +71,8 @@ struct process {
 	lock_t adopting;
 	lock_t connecting;
 	lock_t receiving;
+	lock_t mapping;
+	lock_t keeping;
 	uint32_t link; /* LINK_* */
 	int socket;
 	int doorbell;
@@ -142,6 +144,7 @@ struct call {
 	uint64_t size;
 	const int *descriptors;
 	uint32_t descriptor_count;
+	bool sends_hidden; /* the descriptors are the client's own */
 	/* Valid between call_begin and call_end. */
 	uint8_t *payload;
 	volatile uint32_t *words;
@@ -212,6 +215,9 @@ void ours_copied(int from, int to);
 /* The descriptor is closed, table and daemon know; 0 or -1. */
 int close_ours(int fd, const struct ours *what);
 
+/* Descriptors may have come without our seeing which: foreign numbers are to be looked at anew. */
+void received_unseen(void);
+
 /* Remembers the virtual path or label of an open file, and its device number; 0: no room. */
 uint16_t path_keep(const char *path, uint32_t rdev);
 /* NULL: none. */
@@ -261,6 +267,8 @@ bool is_served(const char *path);
 bool is_merged(const char *path);
 /* The working directory changed. */
 void paths_moved(void);
+/* The N of /proc/self/fd/N and its other names; -1: another path. */
+int descriptor_link(const char *path);
 /* The virtual path of an open directory; false: unknown or not of interest. */
 bool directory_path(int fd, char out[PATH_BYTES]);
 

@@ -57,11 +57,11 @@ static uint8_t epoch_in(uint64_t entry)
 
 uint16_t path_keep(const char *path, uint32_t rdev)
 {
-	static lock_t keeping;
+	lock_t *keeping = &process_here()->keeping;
 	size_t length = strlen(path);
 	if (length >= KEPT_BYTES)
 		return 0;
-	held_t held = lock_take(&keeping);
+	held_t held = lock_take(keeping);
 	uint32_t found = 1;
 	while (found < path_count &&
 	       (paths[found].length != length || paths[found].rdev != rdev ||
@@ -77,7 +77,7 @@ uint16_t path_keep(const char *path, uint32_t rdev)
 			path_count++;
 		}
 	}
-	lock_give(&keeping, held);
+	lock_give(keeping, held);
 	return (uint16_t)found;
 }
 
@@ -143,6 +143,13 @@ void ours_copied(int from, int to)
 		write_entry(to, entry);
 	if ((entry & 3) == TAG_OURS && !process_is_borrowed())
 		positions[to] = positions[from];
+}
+
+void received_unseen(void)
+{
+	for (int fd = 0; fd < TABLE; fd++)
+		if (__atomic_load_n(&table[fd], __ATOMIC_RELAXED) == TAG_FOREIGN)
+			write_entry(fd, TAG_UNKNOWN);
 }
 
 struct position *position_of(int fd)

@@ -348,8 +348,7 @@ long resolve_from(int directory, const char *path, bool follow, char out[PATH_BY
 
 /* ---- the answer ---- */
 
-/* A number between two parts of a path, such as the N of /proc/self/fd/N; -1: no. */
-static int fd_link(const char *path)
+int descriptor_link(const char *path)
 {
 	static const char *const stems[] = { "/proc/self/fd/", "/dev/fd/", "/proc/thread-self/fd/" };
 	if (strcmp(path, "/dev/stdin") == 0)
@@ -411,6 +410,7 @@ long locate(int directory, const char *path, struct where *where)
 {
 	bool has_up = false;
 	where->place = PLACE_UNTOUCHED;
+	where->path[0] = '\0';
 	if (!is_on())
 		return 0;
 	long done = absolute(directory, path, where->path, &has_up);
@@ -424,7 +424,7 @@ long locate(int directory, const char *path, struct where *where)
 		memcpy(where->path, resolved, strlen(resolved) + 1);
 	}
 	struct ours what;
-	int linked = fd_link(where->path);
+	int linked = descriptor_link(where->path);
 	if (linked >= 0 && is_ours(linked, &what) && path_of(what.path) != NULL)
 		memcpy(where->path, path_of(what.path), strlen(path_of(what.path)) + 1);
 	where->place = place_of(where->path);
