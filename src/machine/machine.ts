@@ -24,17 +24,19 @@ import {
   vmdDomains,
 } from "../isolation/index.js";
 import { PhysicalMemory } from "../memory/index.js";
-import type {
-  AccessLength,
-  ConfigEffect,
-  ConfigRegisters,
-  Fabric,
-  PciFunction,
-  RouteOptions,
-  Router,
+import {
+  type AccessLength,
+  type ConfigEffect,
+  type ConfigRegisters,
+  type Fabric,
+  type PciFunction,
+  type RouteOptions,
+  type Router,
+  readSrIov,
+  vfRids,
 } from "../pcie/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
-import { type Bdf, bdfFromRid, makePasid, makeRid } from "../units/index.js";
+import { type Bdf, bdfFromRid, makePasid, makeRid, ridOf, segmentOf } from "../units/index.js";
 import { wide } from "./access-bytes.js";
 import { MachineUnit, type UnitMaker } from "./machine-unit.js";
 import { makeUnit } from "./make-unit.js";
@@ -236,8 +238,8 @@ export class Machine {
   ): void {
     const slot = this.#slots.find(bdf);
     if (slot === undefined) return;
-    if (effects.includes("vf-disable")) this.#showVirtual(bdf, false);
-    if (effects.includes("vf-enable")) this.#showVirtual(bdf, true);
+    if (effects.includes("vf-disable")) this.#hideVirtual(bdf);
+    if (effects.includes("vf-enable")) this.#showVirtual(slot);
     slot.endpoint.configWritten(effects);
     if (effects.includes("function-level-reset")) this.#resetVirtual(bdf);
     if (effects.includes("secondary-bus-reset")) this.#resetBelow(bdf);
@@ -322,9 +324,31 @@ export class Machine {
     return this.fabric.functions.filter((fn) => fn.physfn === pf);
   }
 
-  #showVirtual(pf: Bdf, present: boolean): void {
+  #hideVirtual(pf: Bdf): void {
     for (const [bdf, slot] of this.#slots.all()) {
-      if (slot.endpoint.fn.physfn?.bdf === pf) this.#slots.setPresent(bdf, present);
+      if (slot.endpoint.fn.physfn?.bdf === pf) this.#slots.setPresent(bdf, false);
+    }
+  }
+
+  /** As many VFs as NumVFs says, as after power on; those never seen before are made. */
+  #showVirtual(pf: Slot): void {
+    const { bdf } = pf.description;
+    const known = pf.endpoint.fn.sriov;
+    if (!known) return;
+    const facts = readSrIov(pf.registers.snapshot(), known.offset);
+    for (const [index, rid] of vfRids(ridOf(bdf), facts).entries()) {
+      const at = bdfFromRid(segmentOf(bdf), rid);
+      const slot = this.#slots.find(at);
+      if (slot === undefined) {
+        const made = this.platform.virtualFunction(bdf, index);
+        if (made === undefined || made.description.bdf !== at) continue;
+        this.#slots.add([made.description]);
+        if (made.engine) this.#addEngine(at);
+      } else if (!slot.present) {
+        slot.registers.reset("power");
+        slot.endpoint.configWritten(["power-reset"]);
+        this.#slots.setPresent(at, true);
+      }
     }
   }
 

@@ -61,6 +61,7 @@ export type RouteOptionsOf = (fabric: Fabric) => RouteOptions;
 export class SlotMap {
   readonly #slots = new Map<Bdf, Slot>();
   readonly #options: RouteOptionsOf;
+  readonly #written: WrittenTo;
   #fabric: Fabric | undefined;
   #router: Router | undefined;
   /** Counts topology changes: what was computed from an older fabric is out of date. */
@@ -73,14 +74,10 @@ export class SlotMap {
     written: WrittenTo,
   ) {
     this.#options = options;
+    this.#written = written;
     const fabric = buildFabric({ functions: descriptions });
     this.#fabric = fabric;
-    for (const fn of fabric.functions) {
-      const registers = new WatchedRegisters(fn, written);
-      const endpoint = new StubEndpoint(fn, registers);
-      const description = fn.description;
-      this.#slots.set(fn.bdf, { description, registers, endpoint, present: true });
-    }
+    for (const fn of fabric.functions) this.#place(fn);
   }
 
   get fabric(): Fabric {
@@ -108,6 +105,18 @@ export class SlotMap {
     return this.#slots;
   }
 
+  /** Puts functions in that never were there; they come after all others. */
+  add(descriptions: readonly FunctionDescription[]): void {
+    const added = descriptions.filter(({ bdf }) => !this.#slots.has(bdf));
+    if (added.length === 0) return;
+    const fabric = buildFabric({ functions: [...this.#descriptions(), ...added] });
+    for (const { bdf } of added) {
+      const fn = fabric.function(bdf);
+      if (fn !== undefined) this.#place(fn);
+    }
+    this.stale();
+  }
+
   /** Functions that are or were there. */
   get size(): number {
     return this.#slots.size;
@@ -130,11 +139,22 @@ export class SlotMap {
     this.generation++;
   }
 
+  #place(fn: PciFunction): void {
+    const registers = new WatchedRegisters(fn, this.#written);
+    const endpoint = new StubEndpoint(fn, registers);
+    const description = fn.description;
+    this.#slots.set(fn.bdf, { description, registers, endpoint, present: true });
+  }
+
   #build(): Fabric {
+    return buildFabric({ functions: this.#descriptions() });
+  }
+
+  #descriptions(): FunctionDescription[] {
     const functions: FunctionDescription[] = [];
     for (const { description, registers, present } of this.#slots.values()) {
       if (present) functions.push({ ...description, config: registers.snapshot() });
     }
-    return buildFabric({ functions });
+    return functions;
   }
 }

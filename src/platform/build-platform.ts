@@ -7,6 +7,7 @@ import { layOut } from "./layout.js";
 import { Problems } from "./platform-error.js";
 import type { IommuNode, UnitNode } from "./platform-shape.js";
 import type { PlatformDescription } from "./read-platform.js";
+import { capturedVirtual, type VirtualFunctionMaker, virtualSpec } from "./virtual-function.js";
 
 export interface BuiltPlatform {
   /** For `buildFabric`; in enumeration order. */
@@ -20,6 +21,8 @@ export interface BuiltPlatform {
   readonly engines: ReadonlySet<Bdf>;
   /** Devices that drivers make, by name. */
   readonly mediated: ReadonlyMap<string, MediatedDevice>;
+  /** VFs that software may switch on. */
+  readonly virtualFunction: VirtualFunctionMaker;
   /** The IOMMU as described; undefined when nothing is said. */
   readonly iommu: IommuNode | undefined;
   /** What the file says of each unit of the DMAR table; undefined for captured units. */
@@ -79,6 +82,7 @@ function buildFrom(
     names: new Map(),
     engines,
     mediated: new Map(),
+    virtualFunction: capturedVirtual(functions),
     iommu: node.iommu,
     units: (facts.dmar?.units ?? []).map(() => node.iommu),
   };
@@ -132,6 +136,7 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
     if (owner !== undefined) owners.set(segment, owner);
   }
   const { kernel, architecture, commandLine, firmware, rules } = node.host ?? {};
+  const plans = new Map(layout.functions.map((made) => [made.spec.bdf, made]));
   return {
     functions: layout.functions.map(({ spec }) => {
       const owner = owners.get(segmentOf(spec.bdf));
@@ -149,6 +154,14 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
     names,
     engines,
     mediated,
+    virtualFunction: (pf, index) => {
+      const { spec, plan } = plans.get(pf) ?? {};
+      const bars = spec?.sriov?.vfBars;
+      if (spec === undefined || plan?.sriov === undefined) return undefined;
+      const made = virtualSpec(spec, plan.sriov, index, bars ?? []);
+      if (made === undefined) return undefined;
+      return { description: describeFunction(made), engine: plan.sriov.vfEngine === true };
+    },
     iommu: node.iommu,
     units: describedUnits(node.iommu, layout.functions).map((unit) => unit.node),
   };

@@ -16,3 +16,4 @@ export {
 } from "./platform-shape.js";
 export * from "./read-platform.js";
 export * from "./shape.js";
+export type { VirtualFunction, VirtualFunctionMaker } from "./virtual-function.js";

@@ -10,12 +10,13 @@
  * that overlap or leave their window are problems.
  */
 import type { FunctionSpec } from "../pcie/index.js";
-import { bdfFromRid, formatBdf, makeBdf, type Span } from "../units/index.js";
+import { formatBdf, makeBdf, type Span } from "../units/index.js";
 import { AddressCursor, type AddressPool, alignUp, type Pools, poolOf } from "./address-cursor.js";
 import { checkUse, emptyUse, fixedSpans, type Use } from "./layout-check.js";
 import type { LayoutProblem } from "./layout-problem.js";
 import type { InputPath } from "./line-map.js";
 import type { PlannedBar, PlannedFunction, PlannedRoot, PlannedSrIov } from "./plan.js";
+import { virtualSpec } from "./virtual-function.js";
 
 export interface LaidOutFunction {
   readonly spec: FunctionSpec;
@@ -171,23 +172,11 @@ class Builder {
     bars: NonNullable<FunctionSpec["bars"]>,
   ): void {
     for (let i = 0; i < sriov.enabled; i++) {
-      const rid = (pf.bdf % 65536) + sriov.offset + i * sriov.stride;
-      if (rid > 0xffff) {
+      const spec = virtualSpec(pf, sriov, i, bars);
+      if (spec === undefined) {
         this.#problem(plan, "sriov", "VF requester IDs run past bus ff", "fewer VFs");
         return;
       }
-      const spec: FunctionSpec = {
-        type: pf.type,
-        ...sriov.vf,
-        bdf: bdfFromRid(Math.floor(pf.bdf / 65536), rid),
-        vendor: pf.vendor,
-        device: sriov.vfDevice ?? pf.device,
-        physfn: pf.bdf,
-        bars: bars.map((bar) => ({
-          ...bar,
-          base: bar.base === undefined ? undefined : bar.base + BigInt(i) * bar.size,
-        })),
-      };
       this.#add(spec, plan);
     }
   }
@@ -312,9 +301,10 @@ class Builder {
 }
 
 function lastVfBus(fn: PlannedFunction, bus: number): number {
-  if (fn.sriov === undefined || fn.sriov.enabled === 0) return bus;
-  const { offset, stride, enabled } = fn.sriov;
-  return bus + ((fn.devFn + offset + (enabled - 1) * stride) >>> 8);
+  if (fn.sriov === undefined) return bus;
+  const { offset, stride, enabled, total } = fn.sriov;
+  const most = Math.max(enabled, total);
+  return most === 0 ? bus : bus + ((fn.devFn + offset + (most - 1) * stride) >>> 8);
 }
 
 function hull(spans: readonly Span[], granule: bigint): Span | undefined {
