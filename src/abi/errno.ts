@@ -17,6 +17,7 @@ export const ERRNO = {
   EEXIST: 17,
   ENODEV: 19,
   ENOTDIR: 20,
+  EISDIR: 21,
   EINVAL: 22,
   ENOTTY: 25,
   EFBIG: 27,

@@ -14,10 +14,8 @@ import {
   type OpenFile,
   Poll,
 } from "../files/index.js";
+import { decodeText, encodeText } from "./bytes.js";
 import type { AttributeNode } from "./tree-node.js";
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 /** What one write may hold: a page with its zero. */
 const PAGE = 4096;
@@ -59,7 +57,7 @@ export class AttributeFile implements OpenFile {
       }
       // The kernel takes a page less its zero; what is beyond is another write.
       taken = Math.min(bytes.length, PAGE - 1);
-      if (taken > 0) store(decoder.decode(bytes.subarray(0, taken)).replace(/\n$/, ""), call);
+      if (taken > 0) store(decodeText(bytes.subarray(0, taken)).replace(/\n$/, ""), call);
     }
     if (offset === undefined) this.#position = at + taken;
     return taken;
@@ -94,7 +92,7 @@ export class AttributeFile implements OpenFile {
     }
     const show = text?.show;
     if (show === undefined) throw new UapiError("EIO", "the attribute cannot be read", CITE_READ);
-    if (at === 0 || this.#shown === undefined) this.#shown = encoder.encode(show());
+    if (at === 0 || this.#shown === undefined) this.#shown = encodeText(show());
     return this.#shown.slice(at, at + length);
   }
 

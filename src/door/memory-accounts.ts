@@ -2,7 +2,8 @@
  * Locked and pinned memory of the processes of a platform, in pages.
  *
  * In accounting mode "user" pages are charged to the user, against the limit of the process that
- * maps (Linux locked_vm of user_struct); in mode "mm" to the process (VmLck). Pinned pages count for
+ * maps (Linux locked_vm of user_struct); in mode "mm" to the process (VmLck). Pinned pages count
+ * for
  * the process whose memory they are, whatever the mode (VmPin).
  */
 import type { LockedMemory } from "../files/index.js";

@@ -3,12 +3,14 @@ import type { UapiError } from "../abi/index.js";
 import type { Call } from "../files/index.js";
 
 export interface KeptRefusal {
-  /** Counts all refusals of the platform. */
-  readonly number: number;
   readonly pid: number;
   readonly tid: number;
-  /** What was called: `ioctl 0x3b85 on /dev/iommu`. */
-  readonly call: string;
+  /** What was called: `ioctl 0x3b85`, `open /dev/vfio/7`. */
+  readonly what: string;
+  /** Of an ioctl; 0: another call. */
+  readonly command: number;
+  /** Counts refusals of the thread, from 1. */
+  readonly sequence: bigint;
   readonly error: UapiError;
 }
 
@@ -21,15 +23,21 @@ const THREADS = 4096;
 export class Refusals {
   readonly #recent: KeptRefusal[] = [];
   readonly #byThread = new Map<number, KeptRefusal>();
-  #count = 0;
 
-  add(call: Pick<Call, "pid" | "tid">, what: string, error: UapiError): KeptRefusal {
-    this.#count++;
-    const kept = { number: this.#count, pid: call.pid, tid: call.tid, call: what, error };
+  /** @param command of an ioctl. */
+  add(
+    call: Pick<Call, "pid" | "tid">,
+    what: string,
+    error: UapiError,
+    command: number = 0,
+  ): KeptRefusal {
+    const { pid, tid } = call;
+    const sequence = (this.#byThread.get(tid)?.sequence ?? 0n) + 1n;
+    const kept = { pid, tid, what, command, sequence, error };
     this.#recent.push(kept);
     if (this.#recent.length > KEPT) this.#recent.shift();
-    this.#byThread.delete(call.tid);
-    this.#byThread.set(call.tid, kept);
+    this.#byThread.delete(tid);
+    this.#byThread.set(tid, kept);
     if (this.#byThread.size > THREADS) {
       for (const oldest of this.#byThread.keys()) {
         this.#byThread.delete(oldest);
@@ -40,11 +48,11 @@ export class Refusals {
   }
 
   /** The last one of a thread; undefined when none of its calls was refused. */
-  of(tid: number): KeptRefusal | undefined {
+  last(tid: number): KeptRefusal | undefined {
     return this.#byThread.get(tid);
   }
 
-  /** Oldest first. */
+  /** Of all threads, oldest first. */
   get recent(): readonly KeptRefusal[] {
     return this.#recent;
   }

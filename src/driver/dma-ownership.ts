@@ -165,7 +165,10 @@ export class DmaOwnership {
 
   #release(state: GroupState): void {
     if (state.held || state.claimed.size > 0) return;
-    for (const member of state.group.members) this.#driver.attachDefault(member);
+    // Members may have come or left since the claim.
+    const [any] = state.group.members;
+    const now = any === undefined ? undefined : this.#groups.groupOf(any);
+    for (const member of (now ?? state.group).members) this.#driver.attachDefault(member);
     state.owner = undefined;
     this.#forget(state);
   }

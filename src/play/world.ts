@@ -1,7 +1,7 @@
 /** World: a running system and the memory of one process, ready to be played. */
 import type { DmaDevice } from "../driver/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
-import { RunningSystem } from "../system/index.js";
+import { FailingAllocations, RunningSystem } from "../system/index.js";
 import { type Bdf, formatBdf } from "../units/index.js";
 import { plainDevice } from "./dma-devices.js";
 import { ProcessMemory } from "./process-memory.js";
@@ -10,10 +10,13 @@ import type { PlayRules } from "./scenario-shape.js";
 /** Machine and software of one play. */
 export class World extends RunningSystem {
   override readonly rules: PlayRules;
+  override readonly allocations: FailingAllocations;
   readonly process: ProcessMemory;
 
   constructor(platform: BuiltPlatform, rules: PlayRules) {
-    super(platform, rules);
+    const allocations = new FailingAllocations();
+    super(platform, rules, allocations);
+    this.allocations = allocations;
     this.rules = rules;
     this.process = new ProcessMemory(this.machine.memory);
   }

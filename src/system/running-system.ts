@@ -16,10 +16,10 @@ import {
 import type { Iommufd, IsolationPort } from "../iommufd/index.js";
 import { type Analysis, leavesDmaAlone } from "../isolation/index.js";
 import { Machine } from "../machine/index.js";
+import { ALLOCATE_ALWAYS, type AllocationPort } from "../memory/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
 import type { Bdf } from "../units/index.js";
 import type { VfioSystem } from "../vfio/index.js";
-import { FailingAllocations } from "./failing-allocations.js";
 import { GroupNumbers } from "./group-numbers.js";
 import { isolationPort } from "./isolation-port.js";
 
@@ -31,17 +31,24 @@ export abstract class RunningSystem implements VfioSystem {
   readonly ownership: DmaOwnership;
   readonly isolation: IsolationPort;
   readonly groups: GroupNumbers;
-  readonly allocations: FailingAllocations;
+  readonly allocations: AllocationPort;
   readonly analysis: () => Analysis;
   allowUnsafeInterrupts = false;
   /** Contexts that are open; page requests are offered to each. */
   readonly contexts = new Set<Iommufd>();
 
-  /** @throws UapiError ENOMEM, EOPNOTSUPP: the IOMMUs cannot be set up. */
-  constructor(platform: BuiltPlatform, rules: IsolationPort["rules"]) {
+  /**
+   * @param allocations may refuse each allocation of the system.
+   * @throws UapiError ENOMEM, EOPNOTSUPP: the IOMMUs cannot be set up.
+   */
+  constructor(
+    platform: BuiltPlatform,
+    rules: IsolationPort["rules"],
+    allocations: AllocationPort = ALLOCATE_ALWAYS,
+  ) {
     this.rules = rules;
     this.machine = new Machine(platform);
-    this.allocations = new FailingAllocations();
+    this.allocations = allocations;
     this.machine.memory.allocations = this.allocations;
     this.analysis = machineAnalysis(this.machine, { rules });
     const host = machineHost(this.machine, this.analysis, this.allocations);

@@ -1,0 +1,10 @@
+/** A platform as programs meet it: its files, and the state behind them. */
+export * from "./attribute-file.js";
+export * from "./fault-injection.js";
+export * from "./memory-accounts.js";
+export * from "./numbers.js";
+export * from "./platform-kernel.js";
+export * from "./refusals.js";
+export * from "./system-tree.js";
+export { type DeviceFiles, TreeKeeper } from "./tree-keeper.js";
+export * from "./tree-node.js";
