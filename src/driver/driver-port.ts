@@ -149,9 +149,23 @@ export interface HardwareQueue {
   free(): void;
 }
 
+/** Memory of a driver that the owner of an object may map. */
+export interface DriverRegion {
+  /** A multiple of 4096. */
+  readonly byteLength: number;
+  /**
+   * Called once, when the memory is there.
+   * @param bytes zeros, shared with whoever maps them.
+   * @param offset where in the file of the context it can be mapped.
+   */
+  place(bytes: Uint8Array, offset: bigint): void;
+}
+
 /** A slice of an IOMMU for one virtual machine. */
 export interface VirtualIommu {
   readonly type: number;
+  /** To be placed before `reply` is read; undefined when there is none. */
+  readonly region?: DriverRegion | undefined;
   /** Output of the driver's allocation data; undefined when the type has none. */
   readonly reply: DriverData | undefined;
   /** A nested domain through it. */

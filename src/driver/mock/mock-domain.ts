@@ -4,13 +4,13 @@
  *
  * `default`: granules of 2 KiB, every power of two is a page size, addresses 0x1000000 to
  * 0x7fffffff. `huge`: pages of 4 KiB and 1 MiB, 38 bits of address; a 1 MiB page is dirty, or
- * removed, as a whole.
+ * removed, as a whole. `default+large`: as `default`, but pages of 2 KiB and 1 MiB only.
  */
 import { UapiError } from "../../abi/index.js";
 import type { Span } from "../../units/index.js";
 import type { DirtyOps, IommuInstance, PagingDomain, PagingFlags, Prot } from "../driver-port.js";
 
-export type MockTableType = "default" | "huge";
+export type MockTableType = "default" | "huge" | "default+large";
 
 /** May refuse an allocation. */
 export interface MockPermit {
@@ -40,6 +40,12 @@ const SHAPES: Readonly<Record<MockTableType, TableShape>> = {
     pageSizes: 0x101000n,
     aperture: { first: 0n, last: 2n ** 38n - 1n },
     largeGranules: 256,
+  },
+  "default+large": {
+    granuleShift: 11,
+    pageSizes: 0x100800n,
+    aperture: { first: 0x1000000n, last: 0x7fffffffn },
+    largeGranules: 512,
   },
 };
 

@@ -4,6 +4,9 @@
  *
  * Quirk kept from there: PASID 1024 refuses the second table in a row on a device once, with
  * ENOMEM.
+ *
+ * The selftest driver of Linux 6.12 has no PASIDs, no vIOMMU and no data for paging tables; large
+ * pages are a property of the device, in tables whose smallest page is 2 KiB.
  */
 import { UapiError } from "../../abi/index.js";
 import type { Bdf, Pasid } from "../../units/index.js";
@@ -38,9 +41,14 @@ export interface MockDeviceOptions {
   readonly reserved?: readonly ReservedSpan[] | undefined;
   readonly cacheCoherent?: boolean | undefined;
   readonly isolatedMsi?: boolean | undefined;
+  /** Linux 6.12: its tables have pages of 1 MiB too. */
+  readonly largePages?: boolean | undefined;
   /** The IOMMU that it is behind; default one for all. */
   readonly instance?: IommuInstance | undefined;
 }
+
+/** Whose selftest driver it behaves as. */
+export type MockKernel = "7.2" | "6.12";
 
 interface MockDevice {
   readonly options: MockDeviceOptions;
@@ -63,9 +71,11 @@ export class MockDriver implements IommuDriver {
   readonly #devices = new Map<Bdf, MockDevice>();
   readonly #blocked = new Map<IommuInstance, BlockedDomain>();
   readonly #permit: MockPermit;
+  readonly #kernel: MockKernel;
 
-  constructor(permit: MockPermit = { permit: () => true }) {
+  constructor(permit: MockPermit = { permit: () => true }, kernel: MockKernel = "7.2") {
     this.#permit = permit;
+    this.#kernel = kernel;
   }
 
   addDevice(device: Bdf, options: MockDeviceOptions = {}): void {
@@ -111,7 +121,7 @@ export class MockDriver implements IommuDriver {
   }
 
   allocPaging(device: Bdf, flags: PagingFlags, data: DriverData | undefined): PagingDomain {
-    const type = tableType(data);
+    const type = this.#kernel === "6.12" ? this.#oldType(device, flags, data) : tableType(data);
     if (!this.#permit.permit("domain")) throw new UapiError("ENOMEM", "no memory for a domain");
     const made = new MockPagingDomain(this.instanceOf(device), type, flags, this.#permit);
     this.domains.push(made);
@@ -119,7 +129,7 @@ export class MockDriver implements IommuDriver {
   }
 
   allocNested(_device: Bdf, parent: PagingDomain, data: DriverData): NestedDomain {
-    const iotlb = readIotlb(data);
+    const iotlb = readIotlb(data, this.#kernel === "6.12" ? 4 : 8);
     if (!this.#permit.permit("domain")) throw new UapiError("ENOMEM", "no memory for a domain");
     return new MockNestedDomain(parent, undefined, iotlb);
   }
@@ -137,7 +147,7 @@ export class MockDriver implements IommuDriver {
     type: number,
     data: DriverData | undefined,
   ): VirtualIommu {
-    if (type !== MOCK_VIOMMU_TYPE) {
+    if (type !== MOCK_VIOMMU_TYPE || this.#kernel === "6.12") {
       throw new UapiError("EOPNOTSUPP", `virtual IOMMUs of type ${type} are not known`);
     }
     if (!this.#permit.permit("viommu")) throw new UapiError("ENOMEM", "no memory for a vIOMMU");
@@ -202,6 +212,13 @@ export class MockDriver implements IommuDriver {
     if (viommu !== undefined && !viommu.hasDevice(device)) {
       throw new UapiError("ENOENT", "the device has no number in the vIOMMU");
     }
+  }
+
+  #oldType(device: Bdf, flags: PagingFlags, data: DriverData | undefined): MockTableType {
+    if (flags.pasid || data !== undefined) {
+      throw new UapiError("EOPNOTSUPP", "paging tables of this driver take no data and no PASIDs");
+    }
+    return this.#get(device).options.largePages === true ? "default+large" : "default";
   }
 
   #get(device: Bdf): MockDevice {
