@@ -226,7 +226,7 @@ export const SELFTEST: Chapter = {
       ],
       since: "6.2",
       meaning: "Simulated devices, and looks behind the interface, for the kernel's own tests.",
-      support: "Y",
+      support: { partly: "MOCK_FLAGS_ACCESS_SYZ, which only a fuzzer uses, is refused" },
     },
   ],
 };

@@ -192,7 +192,8 @@ export function readIotlb(data: DriverData, maxBytes = 8): number {
   return data.bytes.getUint32(0, true);
 }
 
-/** @throws UapiError EOPNOTSUPP for another type, EINVAL for a length that is not 4 to `maxBytes`. */
+/** @throws UapiError EOPNOTSUPP for another type, EINVAL for a length that is not 4 to `maxBytes`.
+ * */
 export function checkMockData(data: DriverData, maxBytes = 8): void {
   if (data.type !== MOCK_HWPT_TYPE) {
     throw new UapiError("EOPNOTSUPP", `data of type ${data.type} are not known`);
