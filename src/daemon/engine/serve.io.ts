@@ -1,0 +1,116 @@
+/** One call from request to answer. */
+import { UapiError } from "../../abi/index.js";
+import { closeDescriptor } from "../ffi/descriptors.io.js";
+import { SystemError } from "../ffi/libc.io.js";
+import { HeaderWord, ReplyFlag, SlotWord } from "../transport/frame.js";
+import { type Desk, describe, OPERATIONS, type Request } from "./operations.io.js";
+import type { PassedFiles } from "./passed-files.io.js";
+import type { Session } from "./session.io.js";
+import { SlotCall } from "./slot-call.io.js";
+
+const ENOSYS = 38;
+
+/** Told of each call, when somebody watches. */
+export interface CallListener {
+  /** @param began milliseconds, of `performance.now()`. */
+  answered(request: Request, began: number, result: number, error: UapiError | undefined): void;
+}
+
+export class Server {
+  readonly #desk: Desk;
+  readonly #files: PassedFiles;
+  #call: SlotCall | undefined;
+  /** Undefined: nobody watches, and nothing is measured. */
+  listener: CallListener | undefined;
+  /** Told of each refusal. */
+  refused: ((request: Request, error: UapiError) => void) | undefined;
+
+  constructor(desk: Desk, files: PassedFiles) {
+    this.#desk = desk;
+    this.#files = files;
+  }
+
+  /** Serves the request of a slot, if there is one. */
+  serve(session: Session, slot: number): void {
+    const { channel } = session;
+    if (!channel.take(slot)) return;
+    const began = this.listener === undefined ? 0 : performance.now();
+    if (channel.word(slot, SlotWord.DESCRIPTORS) !== 0) session.receive();
+    const counter = channel.header(HeaderWord.CREDENTIALS);
+    if (session.haveRightsChanged(counter)) session.state.forgetRights();
+    session.state.beginCall();
+    this.#call ??= new SlotCall(session, this.#files);
+    const call = this.#call;
+    call.begin(session, slot);
+    const request: Request = { desk: this.#desk, session, slot, call };
+    let error: UapiError | undefined;
+    let result: number;
+    channel.setWord(slot, SlotWord.REPLY, 0);
+    try {
+      const operation = OPERATIONS[channel.word(slot, SlotWord.OP)];
+      result = operation === undefined ? -ENOSYS : operation(request);
+    } catch (thrown) {
+      error = refusalOf(thrown);
+      result = -error.errno;
+      this.refused?.(request, error);
+    }
+    if (result >= 0) result = this.#sendNew(request, result);
+    this.#finish(request, result);
+    this.listener?.answered(request, began, result, error);
+  }
+
+  #finish({ session, slot, call }: Request, result: number): void {
+    const { channel } = session;
+    call.end();
+    if (call.replyLength >= 0) {
+      channel.setWord(slot, SlotWord.REPLY_LENGTH, call.replyLength);
+      channel.setWord(
+        slot,
+        SlotWord.REPLY,
+        channel.word(slot, SlotWord.REPLY) | ReplyFlag.ARGUMENT,
+      );
+    }
+    channel.setWord(slot, SlotWord.RESULT, result);
+    channel.reply(slot);
+  }
+
+  /** Sends the descriptor that the call gives. @returns the call's result. */
+  #sendNew(request: Request, result: number): number {
+    const { session, slot, call, desk } = request;
+    const { channel } = session;
+    if (call.newMapping !== undefined) {
+      if (!session.send(slot, [call.newMapping])) return -EIO;
+      channel.setWord(slot, SlotWord.REPLY, ReplyFlag.NEW);
+      return result;
+    }
+    const { newFile } = call;
+    if (newFile === undefined) return result;
+    try {
+      const { held, theirs } = desk.openFiles.hold(newFile.file);
+      const isSent = session.send(slot, [theirs]);
+      closeDescriptor(theirs);
+      if (!isSent) return -EIO;
+      describe(session, slot, held);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      newFile.file.release();
+      return -error.errno;
+    }
+    let flags: number = ReplyFlag.NEW;
+    if (!newFile.closeOnExec) flags |= ReplyFlag.KEEP_EXEC;
+    if (newFile.place !== "result") {
+      flags |= ReplyFlag.NEW_AT;
+      channel.setLong(slot, SlotWord.ADDRESS, newFile.place.address);
+    }
+    channel.setWord(slot, SlotWord.REPLY, flags);
+    return result;
+  }
+}
+
+const EIO = 5;
+
+/** Anything but a refusal is a fault of this program, and ends it. */
+function refusalOf(thrown: unknown): UapiError {
+  if (UapiError.is(thrown)) return thrown;
+  throw thrown;
+}

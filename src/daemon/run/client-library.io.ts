@@ -1,0 +1,61 @@
+/**
+ * The library that is loaded into programs: built with the package, or compiled once into a cache.
+ */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { DaemonError } from "../place/daemon-error.js";
+
+export const CLIENT_NAME = "libioasis.so";
+const FLAGS = "-std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing".split(" ");
+
+/**
+ * The library's path.
+ * @param root the package's folder.
+ * @throws DaemonError when there is no library and no compiler.
+ */
+export function clientLibrary(root: string): string {
+  const built = join(root, "dist", "client", CLIENT_NAME);
+  if (existsSync(built)) return built;
+  const folder = join(root, "client");
+  const sources = readdirSync(folder)
+    .filter((name) => /\.[ch]$/.test(name))
+    .sort();
+  const hash = createHash("sha256").update(process.arch);
+  for (const name of sources) hash.update(readFileSync(join(folder, name)));
+  const cache = join(
+    process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
+    "ioasis",
+    hash.digest("hex").slice(0, 16),
+  );
+  const path = join(cache, CLIENT_NAME);
+  if (existsSync(path)) return path;
+  mkdirSync(cache, { recursive: true });
+  compile(
+    folder,
+    sources.filter((name) => name.endsWith(".c")),
+    path,
+  );
+  return path;
+}
+
+function compile(folder: string, sources: readonly string[], path: string): void {
+  const made = `${path}.${process.pid}`;
+  const files = sources.map((name) => join(folder, name));
+  try {
+    const stdio = ["ignore", "ignore", "pipe"] as const;
+    execFileSync("cc", [...FLAGS, "-o", made, ...files, "-ldl", "-lpthread"], {
+      stdio: [...stdio],
+    });
+    renameSync(made, path);
+  } catch (error) {
+    rmSync(made, { force: true });
+    const { code, stderr } = error as { code?: string; stderr?: Buffer };
+    if (code === "ENOENT") {
+      throw new DaemonError("no C compiler (cc) to build the client library with: install gcc");
+    }
+    throw new DaemonError(`the client library does not compile:\n${stderr?.toString() ?? ""}`);
+  }
+}
