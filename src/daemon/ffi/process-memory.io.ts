@@ -30,7 +30,8 @@ export function readProcess(pid: number, address: bigint, into: Uint8Array): Cop
   return CopyEnd.done;
 }
 
-/** Writes `from` to an address of process `pid`; bytes before one that cannot be written are there. */
+/** Writes `from` to an address of process `pid`; bytes before one that cannot be written are
+ * there. */
 export function writeProcess(pid: number, address: bigint, from: Uint8Array): CopyEnd {
   for (let done = 0; done < from.length; ) {
     const length = Math.min(PIECE, from.length - done);
