@@ -114,14 +114,35 @@ export interface InvalidationEntries {
   readonly entryBytes: number;
   readonly count: number;
   done: number;
-  /** A view of entry `i`. @throws UapiError EFAULT. */
-  entry(i: number): DataView;
+  /**
+   * Entry `i`; with `structBytes`, as a struct of that size: what an entry lacks is 0.
+   * @throws UapiError EFAULT; E2BIG when an entry has more than the struct, and that is not 0.
+   */
+  entry(i: number, structBytes?: number): DataView;
 }
 
 /** Data in a format that only driver and user know. */
 export interface DriverData {
   readonly type: number;
+  /** Bytes, where looking at them may fault; absent: the length of `bytes`. */
+  readonly byteLength?: number | undefined;
+  /** @throws UapiError EFAULT. */
   readonly bytes: DataView;
+}
+
+/** Length of driver data, known without reading them. */
+export function dataLength(data: DriverData): number {
+  return data.byteLength ?? data.bytes.byteLength;
+}
+
+/** Memory of a driver that the user may map. */
+export interface DriverRegion {
+  /** A multiple of 4096. */
+  readonly byteLength: number;
+  /** Fills the fresh memory, which is 0. */
+  fill(bytes: Uint8Array): void;
+  /** Tells the offset by which the user maps it. */
+  placed(offset: number): void;
 }
 
 export interface PagingFlags {
@@ -149,25 +170,13 @@ export interface HardwareQueue {
   free(): void;
 }
 
-/** Memory of a driver that the owner of an object may map. */
-export interface DriverRegion {
-  /** A multiple of 4096. */
-  readonly byteLength: number;
-  /**
-   * Called once, when the memory is there.
-   * @param bytes zeros, shared with whoever maps them.
-   * @param offset where in the file of the context it can be mapped.
-   */
-  place(bytes: Uint8Array, offset: bigint): void;
-}
-
 /** A slice of an IOMMU for one virtual machine. */
 export interface VirtualIommu {
   readonly type: number;
-  /** To be placed before `reply` is read; undefined when there is none. */
-  readonly region?: DriverRegion | undefined;
   /** Output of the driver's allocation data; undefined when the type has none. */
   readonly reply: DriverData | undefined;
+  /** Memory that the user may map; absent: none. */
+  readonly region?: DriverRegion | undefined;
   /** A nested domain through it. */
   allocNested(data: DriverData, flags: { readonly pasid: boolean }): NestedDomain;
   readonly invalidate: ((type: number, entries: InvalidationEntries) => void) | undefined;

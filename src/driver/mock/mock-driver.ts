@@ -24,6 +24,7 @@ import type {
   ReservedSpan,
   VirtualIommu,
 } from "../driver-port.js";
+import { dataLength } from "../driver-port.js";
 import { MockPagingDomain, type MockPermit, type MockTableType } from "./mock-domain.js";
 import {
   CACHE_DEFAULT,
@@ -231,7 +232,7 @@ export class MockDriver implements IommuDriver {
 function tableType(data: DriverData | undefined): MockTableType {
   if (data === undefined || data.type === 0) return "default";
   checkMockData(data);
-  const type = data.bytes.byteLength >= 8 ? data.bytes.getUint32(4, true) : 0;
+  const type = dataLength(data) >= 8 ? data.bytes.getUint32(4, true) : 0;
   if (type === 0) return "default";
   if (type === 1) return "huge";
   throw new UapiError("EOPNOTSUPP", `page tables of type ${type} are not known`);

@@ -1,15 +1,16 @@
 /** Nested tables and virtual IOMMUs of the mock driver: Linux's selftest formats. */
 import { UapiError } from "../../abi/index.js";
 import type { Bdf } from "../../units/index.js";
-import type {
-  DriverData,
-  DriverRegion,
-  HardwareQueue,
-  InvalidationEntries,
-  IommuInstance,
-  NestedDomain,
-  PagingDomain,
-  VirtualIommu,
+import {
+  type DriverData,
+  type DriverRegion,
+  dataLength,
+  type HardwareQueue,
+  type InvalidationEntries,
+  type IommuInstance,
+  type NestedDomain,
+  type PagingDomain,
+  type VirtualIommu,
 } from "../driver-port.js";
 
 /** Data types of the mock formats. */
@@ -19,11 +20,12 @@ export const MOCK_VIOMMU_TYPE = 0xdeadbeef;
 export const MOCK_QUEUE_TYPE = 0xdeadbeef;
 
 const SLOTS = 4;
-/** Bytes of an entry for a vIOMMU. */
-const ENTRY_BYTES = 12;
-const REGION_BYTES = 8192;
-/** {in, out, offset of the region, its length}. */
+const VIOMMU_ENTRY_BYTES = 12;
+/** {iotlb, kind of table}; the second came after Linux 6.12. */
+const MOCK_DATA_BYTES = 8;
+/** Answer: {in, out, mmap offset, mmap length}; of it the user takes what fits. */
 const REPLY_BYTES = 24;
+const REGION_BYTES = 8192;
 const INVALIDATE_ALL = 1;
 /** What a device's cache slots hold at first, and an invalidated slot holds. */
 export const CACHE_DEFAULT = 0xbaddad;
@@ -57,17 +59,6 @@ export class MockNestedDomain implements NestedDomain {
   free(): void {
     this.isFreed = true;
   }
-}
-
-/** As a struct that may have grown: what is missing is 0. @throws UapiError E2BIG. */
-function wholeEntry(entry: DataView): DataView {
-  const bytes = new Uint8Array(entry.buffer, entry.byteOffset, entry.byteLength);
-  if (bytes.subarray(ENTRY_BYTES).some((byte) => byte !== 0)) {
-    throw new UapiError("E2BIG", `bytes of an entry beyond ${ENTRY_BYTES} are not 0`);
-  }
-  const out = new Uint8Array(ENTRY_BYTES);
-  out.set(bytes.subarray(0, ENTRY_BYTES));
-  return new DataView(out.buffer);
 }
 
 function clearSlots(flags: number, slot: number, slots: Uint32Array, value: number): void {
@@ -104,7 +95,7 @@ export class MockViommu implements VirtualIommu {
     this.#parent = parent;
     this.#cacheOf = cacheOf;
     this.reply = replyTo(data);
-    this.region = regionOf(this.reply);
+    this.region = this.reply === undefined ? undefined : regionOf(this.reply.bytes);
   }
 
   hasDevice(device: Bdf): boolean {
@@ -117,13 +108,16 @@ export class MockViommu implements VirtualIommu {
 
   readonly invalidate = (type: number, entries: InvalidationEntries): void => {
     if (type !== MOCK_INVALIDATE_TYPE) throw invalid("the type of the entries is not known");
-    // All are read before the first takes effect.
-    const all = Array.from({ length: entries.count }, (_, i) => wholeEntry(entries.entry(i)));
+    // All entries are read before the first one takes effect.
+    const all: DataView[] = [];
+    for (let i = 0; i < entries.count; i++) all.push(entries.entry(i, VIOMMU_ENTRY_BYTES));
     for (const entry of all) {
+      if (entry.byteLength < VIOMMU_ENTRY_BYTES) throw invalid("an entry is 12 bytes");
       checkSlot(entry.getUint32(0, true), entry.getUint32(8, true));
       const device = this.#devices.get(BigInt(entry.getUint32(4, true)));
       if (device === undefined) throw invalid("no device has this number");
-      clearSlots(entry.getUint32(0, true), entry.getUint32(8, true), this.#cacheOf(device), 0);
+      const slots = this.#cacheOf(device);
+      clearSlots(entry.getUint32(0, true), entry.getUint32(8, true), slots, 0);
       entries.done++;
     }
   };
@@ -160,45 +154,43 @@ export class MockViommu implements VirtualIommu {
 
 /** Data {in, out, …}: the answer repeats what came in. @throws UapiError EINVAL. */
 function replyTo(data: DriverData | undefined): DriverData | undefined {
-  if (data === undefined || data.bytes.byteLength === 0) return undefined;
-  const { byteLength } = data.bytes;
-  if (byteLength < 8 || byteLength > REPLY_BYTES) throw invalid("the data are 8 to 24 bytes");
-  // The whole answer, of which the caller sees as much as it gave.
-  const bytes = new DataView(new ArrayBuffer(REPLY_BYTES), 0, byteLength);
+  if (data === undefined) return undefined;
+  const length = dataLength(data);
+  if (length === 0) return undefined;
+  if (length < 8 || length > REPLY_BYTES) throw invalid("the data are 8 to 24 bytes");
+  const bytes = new DataView(new ArrayBuffer(REPLY_BYTES));
   const value = data.bytes.getUint32(0, true);
   bytes.setUint32(0, value, true);
   bytes.setUint32(4, value, true);
   return { type: data.type, bytes };
 }
 
-/** Two pages, the first word of which repeats what came in; the answer says where they are. */
-function regionOf(reply: DriverData | undefined): DriverRegion | undefined {
-  if (reply === undefined) return undefined;
-  const answer = new DataView(reply.bytes.buffer);
+/** Two pages that begin with the number that came in. */
+function regionOf(reply: DataView): DriverRegion {
   return {
     byteLength: REGION_BYTES,
-    place: (bytes, offset) => {
-      const view = new DataView(bytes.buffer, bytes.byteOffset);
-      view.setUint32(0, answer.getUint32(0, true), true);
-      answer.setBigUint64(8, offset, true);
-      answer.setBigUint64(16, BigInt(REGION_BYTES), true);
+    fill: (bytes) => {
+      new DataView(bytes.buffer, bytes.byteOffset).setUint32(0, reply.getUint32(0, true), true);
+    },
+    placed: (offset) => {
+      reply.setBigUint64(8, BigInt(offset), true);
+      reply.setBigUint64(16, BigInt(REGION_BYTES), true);
     },
   };
 }
 
 /** {iotlb, …}. @throws UapiError EOPNOTSUPP for another type, EINVAL for another length. */
-export function readIotlb(data: DriverData, maxBytes = 8): number {
+export function readIotlb(data: DriverData, maxBytes = MOCK_DATA_BYTES): number {
   checkMockData(data, maxBytes);
   return data.bytes.getUint32(0, true);
 }
 
-/** @throws UapiError EOPNOTSUPP for another type, EINVAL for a length that is not 4 to `maxBytes`.
- * */
-export function checkMockData(data: DriverData, maxBytes = 8): void {
+/** @throws UapiError EOPNOTSUPP for another type, EINVAL for another length. */
+export function checkMockData(data: DriverData, maxBytes = MOCK_DATA_BYTES): void {
   if (data.type !== MOCK_HWPT_TYPE) {
     throw new UapiError("EOPNOTSUPP", `data of type ${data.type} are not known`);
   }
-  const { byteLength } = data.bytes;
+  const byteLength = dataLength(data);
   if (byteLength < 4 || byteLength > maxBytes) {
     throw invalid(`the data are not 4 to ${maxBytes} bytes`);
   }

@@ -11,7 +11,12 @@ import {
   VtdPasidTranslation,
   VtdStage1Mode,
 } from "../../formats/index.js";
-import type { DriverData, InvalidationEntries, NestedDomain } from "../driver-port.js";
+import {
+  type DriverData,
+  dataLength,
+  type InvalidationEntries,
+  type NestedDomain,
+} from "../driver-port.js";
 import { type DomainTag, forgetInDevice, forgetPages, type VtdDomain } from "./attachment.js";
 import type { VtdPagingDomain } from "./paging-domain.js";
 import type { VtdUnit } from "./unit.js";
@@ -60,7 +65,7 @@ export class VtdNestedDomain implements NestedDomain, VtdDomain {
     if (type !== INVALIDATE_DATA_VTD_S1) {
       throw new UapiError("EINVAL", "VT-d knows no invalidation data of this type");
     }
-    if (entries.entryBytes !== ENTRY_BYTES) {
+    if (entries.count > 0 && entries.entryBytes !== ENTRY_BYTES) {
       throw new UapiError("EINVAL", `an invalidation entry has ${ENTRY_BYTES} bytes`);
     }
     try {
@@ -125,17 +130,18 @@ export class VtdNestedDomain implements NestedDomain, VtdDomain {
   }
 }
 
-function readStage1(unit: VtdUnit, { type, bytes }: DriverData): Stage1 {
+function readStage1(unit: VtdUnit, data: DriverData): Stage1 {
   const caps = unit.capabilities;
   if (!unit.scalable || !caps.nested) {
     throw new UapiError("EOPNOTSUPP", "the unit cannot nest translations");
   }
-  if (type !== HWPT_DATA_VTD_S1) {
+  if (data.type !== HWPT_DATA_VTD_S1) {
     throw new UapiError("EOPNOTSUPP", "a VT-d unit takes nested tables of type VTD_S1 only");
   }
-  if (bytes.byteLength !== DATA_BYTES) {
+  if (dataLength(data) !== DATA_BYTES) {
     throw new UapiError("EINVAL", `the data of a VT-d stage-1 table have ${DATA_BYTES} bytes`);
   }
+  const { bytes } = data;
   const flags = bytes.getBigUint64(0, true);
   const address = bytes.getBigUint64(8, true);
   const width = bytes.getUint32(16, true);
