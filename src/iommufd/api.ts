@@ -48,8 +48,19 @@ export interface MapArgs {
   readonly iova?: bigint | undefined;
 }
 
+/** Keeps a file while some area shows its memory. */
+export interface MemoryHolder {
+  keep(): void;
+  drop(): void;
+}
+
 export interface MapFileArgs extends Omit<MapArgs, "userVa"> {
-  readonly file: PageSource;
+  /** Undefined: the descriptor is not open. */
+  readonly file: PageSource | undefined;
+  /** Refuses files that cannot be mapped; asked after the range was checked. */
+  readonly checkFile?: (() => void) | undefined;
+  /** Kept from the first area of the file in the context to the last. */
+  readonly holder?: MemoryHolder | undefined;
   /** Bytes of the file, or undefined where the source checks itself. */
   readonly fileSize?: bigint | undefined;
   readonly start: bigint;
@@ -73,6 +84,12 @@ export interface HwptAllocArgs {
   readonly faultId?: number | undefined;
 }
 
+/** Takes bits of a bitmap. */
+export interface DirtyBits {
+  /** Sets bits first to last. */
+  set(first: number, last: number): void;
+}
+
 export interface DirtyBitmapArgs {
   readonly hwptId: number;
   readonly flags?: number | undefined;
@@ -80,7 +97,7 @@ export interface DirtyBitmapArgs {
   readonly length: bigint;
   readonly pageSize: bigint;
   /** Bits are only ever set; little-endian, relative to `iova`. */
-  readonly bitmap: Uint8Array;
+  readonly bitmap: Uint8Array | DirtyBits;
 }
 
 export interface InvalidateArgs {
@@ -107,8 +124,13 @@ export interface BoundDeviceReport {
   readonly isolationGroup: readonly Bdf[];
   readonly mustShare: boolean;
   readonly mustShareBecause: readonly Evidence[];
-  readonly pasid: { readonly ok: boolean; readonly because: readonly Evidence[] };
-  /** What the context's policy makes of a PASID attach. */
+  readonly pasid: {
+    readonly ok: boolean;
+    /** Not ok, and a policy may accept it: only ACS bits on the path are missing. */
+    readonly onlyPath: boolean;
+    readonly because: readonly Evidence[];
+  };
+  /** What the policy makes of a PASID attach. */
   readonly pasidPolicy: PasidPolicy;
   /** Attached with a policy that leaves peers reachable. */
   readonly exposed: readonly ExposedSlot[];

@@ -147,6 +147,11 @@ export function detach(ctx: ContextState, device: SlotDevice, pasid: Pasid | und
 }
 
 function hardwareSlot(device: SlotDevice, pasid: Pasid | undefined): HardwareSlot {
+  if (pasid !== undefined && device.declaration.routing === "rid") {
+    throw new UapiError("EINVAL", "the device's driver declares requests without PASID only", {
+      evidence: [{ kind: "declaration", driver: device.declaration.name }],
+    });
+  }
   const found = device.dma.slotOf(pasid);
   if (found !== undefined) return found;
   throw new UapiError("EINVAL", "the device sends no requests: it has no slot in hardware");

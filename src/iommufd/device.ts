@@ -3,9 +3,10 @@
  * and blocks it; closing the device is the only way back.
  */
 import { UapiError } from "../abi/index.js";
-import type { DmaDevice } from "../driver/index.js";
+import type { DmaDevice, DriverDeclaration, RoutingMode } from "../driver/index.js";
 import type { Bdf, Pasid } from "../units/index.js";
 import type { Access } from "./access.js";
+import type { AttachPolicy } from "./api.js";
 import type { ContextState } from "./context-state.js";
 import type { IommufdObject } from "./object-table.js";
 import type { Attachment, SlotDevice } from "./slot.js";
@@ -23,7 +24,11 @@ export class IommufdDevice implements SlotDevice {
   readonly id: number;
   readonly ctx: ContextState;
   readonly dma: DmaDevice;
-  readonly cookie: bigint | undefined;
+  /** Echoed in reports; need not be unique. */
+  cookie: bigint | undefined;
+  /** Goes before the context's. */
+  policy: AttachPolicy = {};
+  #declared: Pick<DriverDeclaration, "routing" | "translatedOnly"> | undefined;
   /** Its driver is a user: a bound device cannot be destroyed. */
   users = 1;
   /** By the user's PASID; the RID slot under undefined. */
@@ -40,6 +45,29 @@ export class IommufdDevice implements SlotDevice {
     this.ctx = ctx;
     this.dma = dma;
     this.cookie = cookie;
+  }
+
+  /** What its driver says of the requests that it makes the device send. */
+  get declaration(): DriverDeclaration {
+    return { ...this.dma.declaration, ...this.#declared };
+  }
+
+  /**
+   * The driver in user space says so.
+   * @throws UapiError EBUSY while it is attached; EINVAL when only one of now and before is a
+   * device
+   * whose driver does the DMA.
+   */
+  declare(routing: RoutingMode, translatedOnly: boolean): void {
+    if (this.attachments.size > 0 || this.access?.ioas !== undefined) {
+      throw new UapiError("EBUSY", "the device is attached: its routing cannot change");
+    }
+    if ((routing === "software") !== (this.dma.declaration.routing === "software")) {
+      throw new UapiError("EINVAL", "a device sends requests of its own, or it does not", {
+        evidence: [{ kind: "declaration", driver: this.dma.declaration.name, routing }],
+      });
+    }
+    this.#declared = { routing, translatedOnly };
   }
 
   /** The function whose requester ID it uses. @throws UapiError ENODEV for a software device. */

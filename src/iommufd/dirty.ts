@@ -1,7 +1,7 @@
 /** Dirty tracking and dirty bitmaps. Linux hw_pagetable.c, io_pagetable.c. */
 import { UapiError } from "../abi/index.js";
 import type { DirtyOps } from "../driver/index.js";
-import type { DirtyBitmapArgs } from "./api.js";
+import type { DirtyBitmapArgs, DirtyBits } from "./api.js";
 import { AreaShape } from "./area-fill.js";
 import type { ContextState } from "./context-state.js";
 import type { HwptPaging } from "./hw-pagetable.js";
@@ -26,9 +26,10 @@ export function setDirtyTracking(ctx: ContextState, hwptId: number, flags: numbe
 /**
  * Sets the bits of dirty pages in the user's bitmap and, unless told otherwise, clears them in the
  * table. A hole ends the walk without an error; so does the end of the bitmap.
+ * @returns bytes walked.
  * @throws UapiError EOPNOTSUPP, ENOENT, EOVERFLOW, EINVAL.
  */
-export function getDirtyBitmap(ctx: ContextState, args: DirtyBitmapArgs): void {
+export function getDirtyBitmap(ctx: ContextState, args: DirtyBitmapArgs): bigint {
   const flags = args.flags ?? 0;
   if ((flags & ~NO_CLEAR) !== 0) {
     throw new UapiError("EOPNOTSUPP", "an unknown flag is set", cite(CITE_GET));
@@ -45,7 +46,7 @@ export function getDirtyBitmap(ctx: ContextState, args: DirtyBitmapArgs): void {
   }
   const dirty = dirtyOf(hwpt, CITE_GET);
   const shift = BigInt((pageSize & -pageSize).toString(2).length - 1);
-  walkDirty(hwpt, dirty, args, last, shift, (flags & NO_CLEAR) === 0);
+  return walkDirty(hwpt, dirty, args, last, shift, (flags & NO_CLEAR) === 0);
 }
 
 /** As the kernel adds: length 0 means 2^64, which fits only from address 0. */
@@ -62,16 +63,17 @@ function walkDirty(
   last: bigint,
   shift: bigint,
   clear: boolean,
-): void {
+): bigint {
   const { areas } = hwpt.ioas.space;
-  const { bitmap, iova } = args;
+  const { iova } = args;
+  const bitmap = args.bitmap instanceof Uint8Array ? bitsOf(args.bitmap) : args.bitmap;
   const unit = BigInt(hwpt.domain.granuleShift);
   const shape = new AreaShape();
   let at = iova;
   areas.seekEnding(pageOf(at), offsetOf(at));
   for (; areas.found && at <= last; areas.next()) {
     shape.load(areas.rows, areas.row, areas.firstPage);
-    if (addressOf(shape.firstPage, shape.firstOffset) > at) return;
+    if (addressOf(shape.firstPage, shape.firstOffset) > at) break;
     const end = addressOf(shape.lastPage, shape.lastOffset);
     const to = end < last ? end : last;
     const first = Number(at >> unit);
@@ -80,11 +82,16 @@ function walkDirty(
       const from = BigInt(granule) << unit;
       const bitFirst = Number((from - iova) >> shift);
       const bitLast = Number((from + (BigInt(granules) << unit) - 1n - iova) >> shift);
-      setBits(bitmap, bitFirst, bitLast);
+      bitmap.set(bitFirst, bitLast);
     });
     at = to + 1n;
   }
+  return at - iova;
 }
+
+const bitsOf = (bitmap: Uint8Array): DirtyBits => ({
+  set: (first, last) => setBits(bitmap, first, last),
+});
 
 /** Sets bits first..last that lie inside the bitmap. */
 function setBits(bitmap: Uint8Array, first: number, last: number): void {

@@ -28,6 +28,8 @@ export class EventQueue implements IommufdObject {
   readonly depth: number;
   /** The open file is a user. */
   users = 1;
+  /** The file's: there is more, or less, to read. */
+  onChange: (() => void) | undefined;
   readonly #events: VirtualEvent[] = [];
   #lost: VirtualEvent | undefined;
   #sequence = 0;
@@ -55,6 +57,7 @@ export class EventQueue implements IommufdObject {
       this.#lost = undefined;
       this.#events.push({ sequence, data });
     }
+    this.onChange?.();
   }
 
   /**
@@ -76,6 +79,7 @@ export class EventQueue implements IommufdObject {
     if (out.length === 0 && this.unread > 0) throw tooSmall();
     if (out.at(-1) === this.#lost && out.length > 0) this.#lost = undefined;
     this.#events.splice(0, out.length);
+    this.onChange?.();
     return out;
   }
 

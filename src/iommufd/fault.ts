@@ -58,6 +58,8 @@ export class FaultQueue implements IommufdObject {
   readonly id: number;
   /** The open file is a user. */
   users = 1;
+  /** The file's: there is more, or less, to read. */
+  onChange: (() => void) | undefined;
   #unread: Entry[] = [];
   readonly #pending = new Map<number, Entry>();
   readonly #cookies = new IdHeap();
@@ -80,6 +82,7 @@ export class FaultQueue implements IommufdObject {
 
   deliver(device: FaultSource, pasid: Pasid | undefined, group: FaultGroup): void {
     this.#unread.push({ device, pasid, group });
+    this.onChange?.();
   }
 
   /**
@@ -105,6 +108,7 @@ export class FaultQueue implements IommufdObject {
       });
     }
     this.#unread.splice(0, taken);
+    this.onChange?.();
     return out;
   }
 
@@ -130,6 +134,7 @@ export class FaultQueue implements IommufdObject {
     const unread = this.#unread.filter(isTheirs);
     this.#unread = this.#unread.filter((e) => !isTheirs(e));
     for (const entry of unread) entry.group.respond(FaultResponse.invalid);
+    if (unread.length > 0) this.onChange?.();
     for (const [cookie, entry] of [...this.#pending]) {
       if (!isTheirs(entry)) continue;
       this.#forget(cookie);

@@ -30,15 +30,20 @@ export class HwptPaging implements IommufdObject {
     this.auto = options.auto;
     this.nestParent = options.nestParent;
     this.pasidCompatible = options.pasidCompatible;
-    this.fault = options.fault;
     ioas.users++;
-    if (this.fault !== undefined) this.fault.users++;
+    this.takeFaults(options.fault);
   }
 
   /** Enters all areas of the IOAS in the domain. @throws as `IoPagetable.addDomain`. */
   join(): void {
     this.ioas.space.addDomain(this.domain);
     this.ioas.hwpts.push(this);
+  }
+
+  /** Faults of devices on it go to this queue. */
+  takeFaults(fault: FaultQueue | undefined): void {
+    this.fault = fault;
+    if (fault !== undefined) fault.users++;
   }
 
   destroy(): void {

@@ -1,6 +1,6 @@
 /** IOMMU_HWPT_ALLOC, and the automatic page tables of an attach. Linux hw_pagetable.c. */
 import { UapiError } from "../abi/index.js";
-import type { DriverData, PagingFlags } from "../driver/index.js";
+import { type DriverData, dataLength, type PagingFlags } from "../driver/index.js";
 import { type HwptAllocArgs, HwptFlag } from "./api.js";
 import type { ContextState } from "./context-state.js";
 import type { IommufdDevice } from "./device.js";
@@ -38,7 +38,7 @@ export function hwptAlloc(ctx: ContextState, args: HwptAllocArgs): Hwpt {
 /** Type 0 is no data, and no data is type 0. */
 function checkData(data: DriverData | undefined): void {
   const hasType = (data?.type ?? 0) !== 0;
-  const hasBytes = (data?.bytes.byteLength ?? 0) > 0;
+  const hasBytes = data !== undefined && dataLength(data) > 0;
   if (hasType !== hasBytes) {
     throw new UapiError("EINVAL", "data without a type, or a type without data", { cite: CITE });
   }
@@ -67,21 +67,29 @@ function allocManual(
       { nestParent: isParent, dirtyTracking: isDirty, pasid, userAllocated: true },
       args.data,
     );
-    return joined(() => {
-      checkCoherency(ioas, domain.enforcesCoherency);
-      const options = { auto: false, nestParent: isParent, pasidCompatible: pasid };
-      const fault = faultOf(ctx, hasFault, args);
-      return new HwptPaging(id, ioas, domain, { ...options, fault });
-    }, domain);
+    return joined(
+      () => {
+        checkCoherency(ioas, domain.enforcesCoherency);
+        const options = { auto: false, nestParent: isParent, pasidCompatible: pasid };
+        return new HwptPaging(id, ioas, domain, { ...options, fault: undefined });
+      },
+      domain,
+      (made) => made.takeFaults(faultOf(ctx, hasFault, args)),
+    );
   });
 }
 
-/** Builds the object and joins its space; frees the domain when either fails. */
-function joined(build: () => HwptPaging, domain: { free(): void }): HwptPaging {
+/** Builds the object, joins its space, finishes it; frees the domain when one of them fails. */
+function joined(
+  build: () => HwptPaging,
+  domain: { free(): void },
+  finish: (made: HwptPaging) => void,
+): HwptPaging {
   let made: HwptPaging | undefined;
   try {
     made = build();
     made.join();
+    finish(made);
     return made;
   } catch (error) {
     if (made === undefined) domain.free();

@@ -31,6 +31,21 @@ const CITE_ALLOW = "Linux iommufd_ioas_allow_iovas()";
 /** @throws UapiError ENOENT, EINVAL (start >= last, overlap), EADDRINUSE: the old list stays. */
 export function allowIovas(ctx: ContextState, ioasId: number, spans: readonly Span[]): void {
   const { space } = ctx.objects.get(ioasId, "ioas") as Ioas;
+  const sorted = checkAllowed(spans);
+  for (const span of sorted) {
+    const reserved = space.reserved.reservedIn(span);
+    if (reserved === undefined) continue;
+    throw new UapiError("EADDRINUSE", "an allowed range touches reserved addresses", {
+      evidence: [{ kind: "reserved-range", windows: [reserved.span] }],
+      cite: "Linux iopt_set_allow_iova()",
+    });
+  }
+  space.reserved.setAllowed(sorted);
+  space.search.forget();
+}
+
+/** The ranges in order. @throws UapiError EINVAL (start >= last, overlap). */
+export function checkAllowed(spans: readonly Span[]): readonly Span[] {
   const sorted = [...spans].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
   for (const { first, last } of spans) {
     if (first >= last)
@@ -44,16 +59,7 @@ export function allowIovas(ctx: ContextState, ioasId: number, spans: readonly Sp
       });
     }
   }
-  for (const span of sorted) {
-    const reserved = space.reserved.reservedIn(span);
-    if (reserved === undefined) continue;
-    throw new UapiError("EADDRINUSE", "an allowed range touches reserved addresses", {
-      evidence: [{ kind: "reserved-range", windows: [reserved.span] }],
-      cite: "Linux iopt_set_allow_iova()",
-    });
-  }
-  space.reserved.setAllowed(sorted);
-  space.search.forget();
+  return sorted;
 }
 
 /**

@@ -52,36 +52,39 @@ export function ioasMapFile(ctx: ContextState, args: MapFileArgs, caller: UserPr
   if (length === 0n) throw new UapiError("EINVAL", "length is 0", CITE);
   lastOf(start, length);
   checkLength(length);
+  if (file === undefined) throw new UapiError("EBADF", "the descriptor is not open", CITE);
   if (file.kind === "device" && fileSize !== undefined && start + length > fileSize) {
     throw new UapiError("EINVAL", "the range ends beyond the buffer of the device", CITE);
   }
-  return mapFrom(ctx, ioas, place, start, keyOf(ctx, args.flags, caller, file));
+  args.checkFile?.();
+  const key = keyOf(ctx, args.flags, caller, file);
+  return mapFrom(ctx, ioas, place, start, { ...key, holder: args.holder });
 }
 
 /** @returns the address that was mapped. */
 export function ioasCopy(ctx: ContextState, args: CopyArgs): bigint {
   const place = { flags: args.flags, iova: args.dstIova ?? 0n, length: args.length };
-  checkFlags(place);
-  if (args.srcIova >= U64_MAX || args.srcIova < 0n)
-    throw new UapiError("EOVERFLOW", "src_iova is 2^64 - 1", CITE);
+  checkFlags(place, args.srcIova);
   const source = ctx.objects.get(args.srcIoasId, "ioas") as Ioas;
   const pieces = piecesOf(source.space, args.srcIova, args.length);
   const target = ctx.objects.get(args.dstIoasId, "ioas") as Ioas;
   return copyPieces(target.space, pieces, place);
 }
 
-function checkFlags({ flags, iova, length }: Placement): void {
+function checkFlags({ flags, iova, length }: Placement, source = 0n): void {
   if ((flags & ~KNOWN_FLAGS) !== 0) {
     throw new UapiError("EOPNOTSUPP", "an unknown flag is set", CITE);
   }
-  const isUsual = isSmall(iova) && isSmall(length);
-  if (!isUsual && (iova >= U64_MAX || length >= U64_MAX || iova < 0n)) {
-    throw new UapiError("EOVERFLOW", "iova or length is 2^64 - 1", CITE);
+  const isUsual = isSmall(iova) && isSmall(length) && isSmall(source);
+  if (!isUsual && (isMax(iova) || isMax(length) || isMax(source))) {
+    throw new UapiError("EOVERFLOW", "an address or length is 2^64 - 1", CITE);
   }
   if ((flags & (MapFlag.writeable | MapFlag.readable)) === 0) {
     throw new UapiError("EINVAL", "neither readable nor writeable", CITE);
   }
 }
+
+const isMax = (value: bigint): boolean => value >= U64_MAX || value < 0n;
 
 function checkLength(length: bigint): void {
   if (length <= 0n || (!isSmall(length) && length > LENGTH_MAX)) {

@@ -41,8 +41,7 @@ export class Ioas implements IommufdObject {
 }
 
 /** Removes every area. */
-export function unmapAll(space: IoPagetable): bigint {
-  const removed = new Unmapped();
+export function unmapAll(space: IoPagetable, removed = new Unmapped()): bigint {
   const last = Number(U64_MAX >> 12n);
   unmapRange(space, 0, 0, last, 4095, removed);
   return removed.total;

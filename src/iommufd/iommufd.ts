@@ -216,9 +216,9 @@ export class Iommufd {
     this.#run(() => setDirtyTracking(this.state, hwptId, flags));
   }
 
-  /** IOMMU_HWPT_GET_DIRTY_BITMAP. */
-  hwptGetDirtyBitmap(args: DirtyBitmapArgs): void {
-    this.#run(() => getDirtyBitmap(this.state, args));
+  /** IOMMU_HWPT_GET_DIRTY_BITMAP. @returns bytes walked: fewer than asked at a hole. */
+  hwptGetDirtyBitmap(args: DirtyBitmapArgs): bigint {
+    return this.#run(() => getDirtyBitmap(this.state, args));
   }
 
   /** IOMMU_HWPT_INVALIDATE. */

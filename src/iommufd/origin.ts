@@ -5,6 +5,7 @@
  * with a number. Pages are charged only while they are pinned. Linux: account_mode of iopt_pages.
  */
 import { UapiError } from "../abi/index.js";
+import type { MemoryHolder } from "./api.js";
 import type { LockedMemory, PageSource, UserProcess } from "./ports.js";
 
 /** `none`: not charged; `user`: to the user of the process; `mm`: to the process. */
@@ -15,6 +16,8 @@ export interface OriginKey {
   readonly caller: UserProcess;
   readonly mode: AccountingMode;
   readonly writable: boolean;
+  /** Keeps the source from the first area to the last; whatever the first key brings. */
+  readonly holder?: MemoryHolder | undefined;
 }
 
 const CITE = "Linux iopt_pages: account_mode, RLIMIT_MEMLOCK";
@@ -25,6 +28,7 @@ export class Origin {
   readonly writable: boolean;
   readonly mode: AccountingMode;
   caller: UserProcess;
+  readonly #holder: MemoryHolder | undefined;
   /** Areas and shared pages that name it. */
   refs = 0;
   /** Pages pinned now, once per pages object. */
@@ -36,6 +40,13 @@ export class Origin {
     this.caller = key.caller;
     this.mode = key.mode;
     this.writable = key.writable;
+    this.#holder = key.holder;
+    this.#holder?.keep();
+  }
+
+  /** Nothing names it any more. */
+  free(): void {
+    this.#holder?.drop();
   }
 
   /** @throws UapiError EFAULT …, ENOMEM above the limit: then nothing stays pinned. */
@@ -110,6 +121,7 @@ export class OriginTable {
     if (--origin.refs > 0) return;
     if (this.#last === origin) this.#last = undefined;
     this.#origins[origin.id] = undefined;
+    origin.free();
     this.#free.push(origin.id);
     const list = this.#bySource.get(origin.source) ?? [];
     list.splice(list.indexOf(origin), 1);

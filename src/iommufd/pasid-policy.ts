@@ -40,14 +40,15 @@ export function judgePath(
   if (hardware.pasid === undefined) return isLinux ? NOTHING : judgeRid(ctx, request, hardware);
   const path = isolation.pasidPath(hardware.device);
   if (path.ok) return NOTHING;
-  const policy = request.policy.pasid ?? ctx.policy.pasid ?? "refuse";
+  const policy =
+    request.policy.pasid ?? request.device.policy.pasid ?? ctx.policy.pasid ?? "refuse";
   if (!path.onlyPath || isLinux || policy === "refuse") {
     const rule = path.onlyPath
       ? "the path lacks ACS redirect or upstream forwarding, which PASIDs need"
       : "the device, its path or its IOMMU cannot use PASIDs";
     throw new UapiError("EINVAL", rule, { evidence: path.because, cite: CITE });
   }
-  const promises = request.device.dma.declaration.translatedOnly;
+  const promises = request.device.declaration.translatedOnly;
   if (policy === "translated-only" && !promises) {
     throw new UapiError("EINVAL", "the driver does not promise translated requests only", {
       evidence: path.because,
@@ -58,7 +59,11 @@ export function judgePath(
 
 /** Peers' windows, for RID attaches inside a group of several devices, when that was asked for. */
 function judgeRid(ctx: ContextState, request: AttachRequest, hardware: HardwareSlot): Judgement {
-  const wanted = request.policy.excludeRidWindows ?? ctx.policy.excludeRidWindows ?? false;
+  const wanted =
+    request.policy.excludeRidWindows ??
+    request.device.policy.excludeRidWindows ??
+    ctx.policy.excludeRidWindows ??
+    false;
   if (!wanted) return NOTHING;
   const group = ctx.system.isolation.groupOf(hardware.device);
   if (group === undefined || group.members.length < 2) return NOTHING;

@@ -20,8 +20,8 @@ export function reportDevice(ctx: ContextState, device: IommufdDevice): BoundDev
     isolationGroup: isolation.groupOf(bdf)?.members ?? [bdf],
     mustShare: aliasSet.length > 1,
     mustShareBecause: isolation.aliasEvidence(bdf),
-    pasid: { ok: path.ok, because: path.because },
-    pasidPolicy: ctx.policy.pasid ?? "refuse",
+    pasid: { ok: path.ok, onlyPath: path.onlyPath, because: path.because },
+    pasidPolicy: device.policy.pasid ?? ctx.policy.pasid ?? "refuse",
     exposed: exposedSlots(ctx, device),
     permitted:
       attached === undefined
@@ -62,11 +62,19 @@ export function deviceInfo(ctx: ContextState, device: IommufdDevice, type: numbe
   const bdf = device.function;
   const hardware = driver.hardwareInfo(bdf, type);
   const caps = driver.capabilities(bdf);
-  const maxPasidLog2 = caps.maxPasids === 0 ? 0 : Math.floor(Math.log2(caps.maxPasids));
+  const maxPasidLog2 = log2(caps.maxPasids);
   let capabilities = 0n;
   if (caps.dirtyTracking) capabilities |= HardwareCap.dirtyTracking;
   if (caps.maxPasids > 0 && caps.pasidExecute) capabilities |= HardwareCap.pasidExecute;
   if (caps.maxPasids > 0 && caps.pasidPrivileged) capabilities |= HardwareCap.pasidPrivileged;
   if (!caps.ats) capabilities |= HardwareCap.noAts;
   return { hardware, maxPasidLog2, capabilities };
+}
+
+const log2 = (count: number): number => (count === 0 ? 0 : Math.floor(Math.log2(count)));
+
+/** Log2 of the PASIDs that the device's user may name; 0: none. */
+export function pasidBits(device: IommufdDevice): number {
+  const { maxPasids = 0 } = device.dma.capabilities ?? {};
+  return device.declaration.routing === "rid" ? 0 : log2(maxPasids);
 }

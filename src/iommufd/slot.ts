@@ -8,7 +8,7 @@
  * Invariant: every member of a slot's scope has the slot's domain in hardware; devices in
  * `attached` are those whose users asked for it. The last of them takes the slot away.
  */
-import type { DmaDevice, HardwareSlot } from "../driver/index.js";
+import type { DmaDevice, DriverDeclaration, HardwareSlot } from "../driver/index.js";
 import type { Bdf, Pasid, Span } from "../units/index.js";
 import type { AttachPolicy, PasidPolicy } from "./api.js";
 import type { Hwpt } from "./hw-pagetable.js";
@@ -40,6 +40,10 @@ export interface Attachment {
 /** A bound device, as far as slots are concerned. */
 export interface SlotDevice extends IommufdObject {
   readonly dma: DmaDevice;
+  /** What its driver declares. */
+  readonly declaration: DriverDeclaration;
+  /** Goes before the context's. */
+  readonly policy: AttachPolicy;
   /** The function whose requester ID it uses. @throws UapiError ENODEV for a software device. */
   readonly function: Bdf;
   /** By the user's PASID; the RID slot under undefined. */

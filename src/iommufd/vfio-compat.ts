@@ -108,13 +108,28 @@ export class VfioCompat {
 
   /**
    * VFIO_IOMMU_UNMAP_DMA. Nothing mapped there is no error.
+   * @param removed counts what was removed, also when the call fails then.
    * @returns bytes removed.
    * @throws UapiError EINVAL (flags, length), ENODEV, EOVERFLOW, ENOENT (a mapping in part), EBUSY,
    * EDEADLK.
    */
-  unmapDma(args: VfioUnmapArgs): bigint {
-    return this.#run(() => unmapDma(this.#ctx, args));
+  unmapDma(args: VfioUnmapArgs, removed = new VfioRemoved()): bigint {
+    return this.#run(() => unmapDma(this.#ctx, args, removed));
   }
+
+  /**
+   * The compatibility IOAS, for what VFIO_IOMMU_GET_INFO tells. @throws UapiError ENODEV.
+   */
+  get ioas(): Ioas {
+    return this.#run(() => compatIoas(this.#ctx));
+  }
+}
+
+/** What an unmap removed. */
+export class VfioRemoved {
+  /** Removing began: the count is worth telling, whatever came then. */
+  began = false;
+  readonly count = new Unmapped();
 }
 
 function compatIoas(ctx: ContextState): Ioas {
@@ -166,14 +181,17 @@ function mapDma(ctx: ContextState, args: VfioMapArgs, process: UserProcess): voi
 
 const CITE_UNMAP = { cite: "Linux iommufd_vfio_unmap_dma()" };
 
-function unmapDma(ctx: ContextState, args: VfioUnmapArgs): bigint {
+function unmapDma(ctx: ContextState, args: VfioUnmapArgs, removed: VfioRemoved): bigint {
   const { flags = 0, iova, size } = args;
   if ((flags & ~VfioUnmapFlag.all) !== 0) {
     throw new UapiError("EINVAL", "an unknown flag is set", CITE_UNMAP);
   }
   const { space } = compatIoas(ctx);
   if ((flags & VfioUnmapFlag.all) !== 0) {
-    if (iova === 0n && size === 0n) return unmapAll(space);
+    if (iova === 0n && size === 0n) {
+      removed.began = true;
+      return unmapAll(space, removed.count);
+    }
     throw new UapiError("EINVAL", "with the flag for all, iova and size are 0", CITE_UNMAP);
   }
   if (size === 0n) throw new UapiError("EINVAL", "size is 0", CITE_UNMAP);
@@ -184,9 +202,10 @@ function unmapDma(ctx: ContextState, args: VfioUnmapArgs): bigint {
     cutAt(space, pageOf(last + 1n));
     cutAt(space, pageOf(iova));
   }
-  const removed = new Unmapped();
-  unmapRange(space, pageOf(iova), offsetOf(iova), pageOf(last), offsetOf(last), removed);
-  return removed.total;
+  removed.began = true;
+  const { count } = removed;
+  unmapRange(space, pageOf(iova), offsetOf(iova), pageOf(last), offsetOf(last), count);
+  return count.total;
 }
 
 function checkCutPlace(address: bigint): void {

@@ -21,6 +21,8 @@ export class Viommu implements IommufdObject {
   readonly vdevices = new Map<bigint, IommufdObject>();
   readonly queues = new Map<number, EventSink>();
   users = 0;
+  /** Takes back the memory that the user may map. */
+  onDestroy: (() => void) | undefined;
 
   constructor(id: number, parent: HwptPaging, type: number, virtual: VirtualIommu) {
     this.id = id;
@@ -31,6 +33,7 @@ export class Viommu implements IommufdObject {
   }
 
   destroy(): void {
+    this.onDestroy?.();
     this.virtual.free();
     this.parent.users--;
   }
