@@ -4,6 +4,7 @@
  */
 import type { ConfigEffect, ConfigRegisters, PciFunction } from "../pcie/index.js";
 import type { Pasid } from "../units/index.js";
+import type { PlainBar } from "./plain-bar.js";
 import type { PageResponse } from "./transaction.js";
 
 /** An invalidation request for a device TLB (PCIe 6 § 10.3.1). */
@@ -33,6 +34,11 @@ export interface Endpoint {
    */
   readBar(bar: number, offset: number, length: number): Uint8Array;
   writeBar(bar: number, offset: number, data: Uint8Array): void;
+  /**
+   * What is behind a BAR without registers: programs may map it. Undefined: reads or writes have
+   * effects.
+   */
+  plainBar?(bar: number): PlainBar | undefined;
   /** A write to configuration space had these effects; registers have changed already. */
   configWritten(effects: readonly ConfigEffect[]): void;
   invalidateAtc(request: AtcInvalidation): void;

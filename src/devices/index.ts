@@ -4,5 +4,6 @@ export * from "./device-tlb.js";
 export * from "./dma-engine/index.js";
 export type * from "./endpoint.js";
 export * from "./msix-table.js";
+export * from "./plain-bar.js";
 export * from "./stub-endpoint.js";
 export * from "./transaction.js";

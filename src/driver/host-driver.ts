@@ -4,7 +4,7 @@
  * Each call goes to the driver of the unit in front of the device.
  */
 import { UapiError } from "../abi/index.js";
-import type { Bdf, Pasid } from "../units/index.js";
+import type { Bdf, Pasid, Rid } from "../units/index.js";
 import { DeviceFeatures } from "./device-features.js";
 import type { DriverHost, DriverOptions } from "./driver-host.js";
 import type {
@@ -24,6 +24,7 @@ import type {
   VirtualIommu,
 } from "./driver-port.js";
 import { SingleTableDriver } from "./single/single-driver.js";
+import type { InterruptTable } from "./vtd/interrupt-table.js";
 import { VtdDriver } from "./vtd/vtd-driver.js";
 
 /** What a device driver's declaration asks to be switched on. */
@@ -143,6 +144,17 @@ export class HostDriver implements IommuDriver {
   allowNoSnoop(device: Bdf, allowed: boolean): void {
     const fn = this.#host.functionOf(device);
     if (fn !== undefined) new DeviceFeatures(fn, this.#host).allowNoSnoop(allowed);
+  }
+
+  /** The table that remaps the device's interrupts; undefined where none does. */
+  interruptTableOf(device: Bdf): InterruptTable | undefined {
+    const driver = this.#isServed(device) ? this.#of(device) : undefined;
+    return driver instanceof VtdDriver ? driver.instanceOf(device).interrupts : undefined;
+  }
+
+  /** Requester IDs under which the device's interrupts reach their unit, its own first. */
+  requesterIdsOf(device: Bdf): readonly Rid[] {
+    return this.#host.requesterIdsOf(device);
   }
 
   /** Switches ATS and page requests on or off, as far as possible. @returns what is on now. */

@@ -6,6 +6,7 @@ export * from "./dma-ownership.js";
 export type * from "./driver-host.js";
 export * from "./driver-port.js";
 export * from "./host-driver.js";
+export * from "./interrupt-domain.js";
 export * from "./kernel-binding.js";
 export * from "./machine-host.js";
 export * from "./mediated-parent.js";

@@ -11,6 +11,7 @@ import { Controls } from "../controls.js";
 import { DeviceTlb } from "../device-tlb.js";
 import type { AtcInvalidation, Endpoint, PageGroupAnswer } from "../endpoint.js";
 import { MsixTable } from "../msix-table.js";
+import { PlainBar } from "../plain-bar.js";
 import { type DevicePort, PageResponse } from "../transaction.js";
 import { type Command, mayStandInChain, readDescriptor, type Step } from "./command.js";
 import { Execution } from "./execution.js";
@@ -47,6 +48,7 @@ export class DmaEngine implements Endpoint {
   readonly msix: MsixTable;
   /** Behind BAR 0 from {@link Region.LocalMemory} on. */
   readonly local = new Uint8Array(LOCAL_MEMORY_BYTES);
+  readonly #memory = new Map<number, PlainBar>();
   readonly #file = new RegisterFile();
   readonly #controls: Controls;
   readonly #requester: Requester;
@@ -68,13 +70,27 @@ export class DmaEngine implements Endpoint {
   }
 
   readBar(bar: number, offset: number, length: number): Uint8Array {
+    const plain = this.plainBar(bar);
+    if (plain !== undefined) return plain.read(offset, length);
     const out = new Uint8Array(length);
-    if (bar === 0) for (let i = 0; i < length; i++) out[i] = this.#readByte(offset + i);
+    for (let i = 0; i < length; i++) out[i] = this.#readByte(offset + i);
     return out;
   }
 
+  /** Every BAR but BAR 0 is memory. */
+  plainBar(bar: number): PlainBar | undefined {
+    if (bar === 0) return undefined;
+    const found = this.#memory.get(bar) ?? new PlainBar();
+    this.#memory.set(bar, found);
+    return found;
+  }
+
   writeBar(bar: number, offset: number, data: Uint8Array): void {
-    if (bar !== 0) return;
+    const plain = this.plainBar(bar);
+    if (plain !== undefined) {
+      plain.write(offset, data);
+      return;
+    }
     const control = Region.Registers + Register.Control;
     let command = 0;
     for (let i = 0; i < data.length; i++) {

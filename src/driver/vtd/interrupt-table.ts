@@ -38,6 +38,8 @@ export interface InterruptMessage {
 
 const ENTRY_BYTES = 16;
 const ENTRIES_PER_FRAME = 256;
+/** Bit 3 of the address: the data is added to the index (§ 5.1.2.2). */
+const SUBHANDLE_VALID = 1 << 3;
 
 /** The table of one unit. */
 export class InterruptTable {
@@ -45,8 +47,8 @@ export class InterruptTable {
   readonly #queue: InvalidationQueue;
   readonly #first: number;
   readonly #size: number;
-  readonly #free: number[] = [];
-  #next = 0;
+  readonly #inUse: Uint8Array;
+  #used = 0;
 
   /**
    * @param log2 2^log2 entries, 8 to 16 (a frame at least).
@@ -65,6 +67,7 @@ export class InterruptTable {
     this.#frames = frames;
     this.#queue = queue;
     this.#size = 2 ** log2;
+    this.#inUse = new Uint8Array(this.#size);
     this.#first = frames.allocateRun(this.#size / ENTRIES_PER_FRAME, owner);
     const address = (BigInt(this.#first) << 12n) | BigInt(log2 - 1);
     iommu.writeRegister64(VtdRegister.interruptTable, address);
@@ -72,16 +75,29 @@ export class InterruptTable {
 
   /** Entries in use. */
   get used(): number {
-    return this.#next - this.#free.length;
+    return this.#used;
   }
 
   /** @throws UapiError ENOSPC the table is full. */
   allocate(source: InterruptSource, target: InterruptTarget): InterruptMessage {
-    const index = this.#free.pop() ?? this.#next;
-    if (index >= this.#size) throw new UapiError("ENOSPC", "the interrupt table is full");
-    if (index === this.#next) this.#next++;
+    const index = this.#take(1);
     this.set(index, source, target);
     return { index, ...remappableMessage(index) };
+  }
+
+  /**
+   * Entries for the vectors of one MSI capability, which differ in the low bits of the data only.
+   * @param targets 1 to 32, a power of two.
+   * @returns the message of vector 0.
+   * @throws UapiError ENOSPC no such run is free.
+   */
+  allocateBlock(source: InterruptSource, targets: readonly InterruptTarget[]): InterruptMessage {
+    const index = this.#take(targets.length);
+    targets.forEach((target, i) => {
+      this.set(index + i, source, target);
+    });
+    const { address, data } = remappableMessage(index);
+    return { index, address: address + SUBHANDLE_VALID, data };
   }
 
   /** Sends the interrupt elsewhere from now on. */
@@ -101,7 +117,19 @@ export class InterruptTable {
 
   release(index: number): void {
     this.#clear(index);
-    this.#free.push(index);
+    if (this.#inUse[index] === 1) this.#used--;
+    this.#inUse[index] = 0;
+  }
+
+  /** The lowest free run of `count`, a power of two, at a multiple of it. */
+  #take(count: number): number {
+    for (let first = 0; first + count <= this.#size; first += count) {
+      if (this.#inUse.subarray(first, first + count).includes(1)) continue;
+      this.#inUse.fill(1, first, first + count);
+      this.#used += count;
+      return first;
+    }
+    throw new UapiError("ENOSPC", "the interrupt table is full");
   }
 
   #clear(index: number): void {
