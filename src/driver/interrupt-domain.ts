@@ -137,3 +137,8 @@ function plainMessage([first]: readonly InterruptTarget[]): { address: number; d
   if (first === undefined) throw new RangeError("no interrupt is wanted");
   return { address: MSI_ADDRESS + first.destination * 4096, data: first.vector };
 }
+
+/** No interrupt is left, rather than anything being wrong. */
+export function isInterruptShortage(error: unknown): boolean {
+  return UapiError.is(error) && error.code === "ENOSPC";
+}

@@ -26,6 +26,7 @@ import {
 import { PhysicalMemory } from "../memory/index.js";
 import {
   type AccessLength,
+  CONFIG_SIZE,
   type ConfigEffect,
   type ConfigRegisters,
   type Fabric,
@@ -194,6 +195,29 @@ export class Machine {
   /** Configuration registers; undefined when the function is not there. */
   registers(bdf: Bdf): ConfigRegisters | undefined {
     return this.#slots.present(bdf)?.registers;
+  }
+
+  /** Configuration space as it is now, for {@link restoreConfig}. Undefined when nobody is there. */
+  saveConfig(bdf: Bdf): Uint8Array | undefined {
+    const { bytes } = this.#slots.present(bdf)?.registers.snapshot() ?? {};
+    if (bytes === undefined) return undefined;
+    const out = new Uint8Array(CONFIG_SIZE);
+    out.set(bytes);
+    return out;
+  }
+
+  /**
+   * Puts back what a reset has changed, as software does that saved it before. Sets nothing off but
+   * what the registers switch on.
+   */
+  restoreConfig(bdf: Bdf, saved: Uint8Array): void {
+    const slot = this.#slots.present(bdf);
+    if (slot === undefined) return;
+    saved.forEach((byte, at) => {
+      slot.registers.poke(at, 1, byte);
+    });
+    this.#slots.stale();
+    slot.endpoint.configWritten([]);
   }
 
   /** A function, everything below it, and its VFs. */
