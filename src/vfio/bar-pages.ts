@@ -5,19 +5,32 @@ import type { Resource } from "./resources.js";
 
 const PAGE = 4096;
 
-/** See the head of the file. Page 0 lies `firstPage` pages into the BAR. */
+/** A run of pages, counted from the beginning of the BAR. */
+export interface BarRun {
+  readonly firstPage: number;
+  readonly count: number;
+}
+
+/** See the head of the file. Runs follow each other as one buffer. */
 export class BarPages implements PageSource {
   readonly label: string;
   readonly kind = "device";
   readonly #firstFrame: number;
+  readonly #runs: readonly BarRun[];
   readonly #count: number;
   /** Taken back: no page can be had. */
   isRevoked = false;
 
-  constructor(label: string, resource: Resource, firstPage: number, count: number) {
+  constructor(label: string, resource: Resource, runs: readonly BarRun[]) {
     this.label = label;
-    this.#firstFrame = Number(resource.base / BigInt(PAGE)) + firstPage;
-    this.#count = count;
+    this.#firstFrame = Number(resource.base / BigInt(PAGE));
+    this.#runs = runs;
+    this.#count = runs.reduce((sum, { count }) => sum + count, 0);
+  }
+
+  /** The pages lie together: what an IOMMU maps as one piece. */
+  get isOneRun(): boolean {
+    return this.#runs.length === 1;
   }
 
   /** @throws UapiError ENODEV revoked; EFAULT beyond the end. */
@@ -30,7 +43,16 @@ export class BarPages implements PageSource {
     if (page < 0 || page + count > this.#count) {
       throw new UapiError("EFAULT", "the range goes beyond the BAR");
     }
-    for (let i = 0; i < count; i++) frames[i] = this.#firstFrame + page + i;
+    for (let i = 0; i < count; i++) frames[i] = this.#frame(page + i);
+  }
+
+  #frame(page: number): number {
+    let at = page;
+    for (const { firstPage, count } of this.#runs) {
+      if (at < count) return this.#firstFrame + firstPage + at;
+      at -= count;
+    }
+    throw new RangeError(`page ${page} is beyond the end`);
   }
 
   /** Nothing was pinned: memory of a device stays where it is. */

@@ -166,15 +166,19 @@ export class VfioGroup {
    * @throws UapiError EBUSY when the group is open, or what `bind` throws.
    */
   bindByFile<T>(bdf: Bdf, bind: () => T): T {
-    if (this.isOpen) {
-      throw new UapiError("EBUSY", "the device's group is open", {
-        evidence: [{ kind: "group-open", at: bdf, with: this.members }],
-        cite: "Linux vfio_df_ioctl_bind_iommufd(): vfio_df_block_group()",
-      });
-    }
+    this.checkNotOpen(bdf);
     const made = bind();
     this.#bound.add(bdf);
     return made;
+  }
+
+  /** @throws UapiError EBUSY when the group is open: its devices cannot be bound by themselves. */
+  checkNotOpen(bdf: Bdf): void {
+    if (!this.isOpen) return;
+    throw new UapiError("EBUSY", "the device's group is open", {
+      evidence: [{ kind: "group-open", at: bdf, with: this.members }],
+      cite: "Linux vfio_df_ioctl_bind_iommufd(): vfio_df_block_group()",
+    });
   }
 
   /** The file that had bound the device was closed. */

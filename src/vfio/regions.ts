@@ -27,7 +27,6 @@ export interface MemoryGate {
   readonly memoryEnabled: boolean;
 }
 
-const PAGE = 4096;
 const BIG_PAGE = 4096n;
 const MAP_SHARED = 1;
 const CITE_RW = { cite: "Linux vfio_pci_bar_rw()" };
@@ -113,31 +112,36 @@ export class DeviceRegions {
       throw new UapiError("EINVAL", "the mapping goes beyond the end of the region", CITE_MMAP);
     }
     const memory = this.#memoryOf(bar);
-    const firstPage = Number(offset) / PAGE;
     return {
       memory,
       offset: Number(offset),
-      device: firstPage === 0 ? this.pagesOf(bar) : this.#pagesFrom(bar, firstPage),
+      device: offset === 0n ? this.pagesOf(bar) : this.#pagesFrom(bar, offset),
     };
   }
 
   /** All pages of a memory BAR, for DMA. @throws RangeError for another BAR. */
   pagesOf(bar: number): BarPages {
-    const found = this.#pages.get(bar) ?? this.#pagesFrom(bar, 0);
+    const found = this.#pages.get(bar) ?? this.#pagesFrom(bar, 0n);
     this.#pages.set(bar, found);
     return found;
   }
 
-  /** Pages of a memory BAR that can be revoked by themselves. */
-  makePages(bar: number, firstPage: number, count: number): BarPages {
+  /** Parts of a memory BAR, of whole pages, that can be revoked by themselves. */
+  makePages(
+    bar: number,
+    ranges: readonly { readonly offset: bigint; readonly length: bigint }[],
+  ): BarPages {
     const resource = this.resources[bar];
     if (resource === undefined) throw new RangeError(`there is no BAR ${bar}`);
-    return new BarPages(`BAR ${bar} of ${formatBdf(this.bdf)}`, resource, firstPage, count);
+    const runs = ranges.map(({ offset, length }) => ({
+      firstPage: Number(offset / BIG_PAGE),
+      count: Number(length / BIG_PAGE),
+    }));
+    return new BarPages(`BAR ${bar} of ${formatBdf(this.bdf)}`, resource, runs);
   }
 
-  #pagesFrom(bar: number, firstPage: number): BarPages {
-    const count = Number(roundUp(this.sizeOf(bar)) / BIG_PAGE) - firstPage;
-    return this.makePages(bar, firstPage, count);
+  #pagesFrom(bar: number, offset: bigint): BarPages {
+    return this.makePages(bar, [{ offset, length: roundUp(this.sizeOf(bar)) - offset }]);
   }
 
   #memoryOf(bar: number): SharedMemory {
