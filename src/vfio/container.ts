@@ -100,9 +100,17 @@ export class VfioContainer {
     this.#driver = driver;
   }
 
+  /**
+   * Its address space. @throws UapiError EINVAL (no type). The first version has other rules for
+   * unmapping, and no dirty pages.
+   */
+  get type1(): { readonly ioas: Ioas; readonly isFirstVersion: boolean } {
+    return this.#need();
+  }
+
   /** VFIO_IOMMU_MAP_DMA. @throws UapiError EINVAL (no type), or as {@link type1Map}. */
-  mapDma(args: VfioMapArgs): void {
-    type1Map(this.iommufd, this.#need().ioas, args);
+  mapDma(args: VfioMapArgs, process?: UserProcess): void {
+    type1Map(this.iommufd, this.#need().ioas, args, process);
   }
 
   /**

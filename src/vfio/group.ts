@@ -36,6 +36,7 @@ export class VfioGroup {
   readonly #group: GroupMembers;
   #isFileOpen = false;
   #container: VfioContainer | Iommufd | undefined;
+  #onLeave: (() => void) | undefined;
   readonly #devices = new Map<Bdf, OpenDevice>();
   /** Devices that are bound by their own files. */
   readonly #bound = new Set<Bdf>();
@@ -110,9 +111,10 @@ export class VfioGroup {
   /**
    * VFIO_GROUP_SET_CONTAINER. A container owns the group from now on; a context gets a
    * compatibility IOAS when it has none, and owns devices as they are opened.
+   * @param onLeave called when the group is in it no more.
    * @throws UapiError EINVAL (set already), EPERM, EBUSY, or what attaching throws.
    */
-  setContainer(container: VfioContainer | Iommufd): void {
+  setContainer(container: VfioContainer | Iommufd, onLeave?: () => void): void {
     this.#needFile();
     if (this.#container !== undefined) {
       throw new UapiError("EINVAL", "the group is in a container already", CITE_SET);
@@ -120,6 +122,7 @@ export class VfioGroup {
     if (container instanceof VfioContainer) container.addGroup(this.#group);
     else container.vfio.ensureIoas();
     this.#container = container;
+    this.#onLeave = onLeave;
   }
 
   /** VFIO_GROUP_UNSET_CONTAINER. @throws UapiError EINVAL (in none), EBUSY (a device is open). */
@@ -233,6 +236,8 @@ export class VfioGroup {
     const container = this.#container;
     this.#container = undefined;
     if (container instanceof VfioContainer) container.removeGroup(this.#group);
+    this.#onLeave?.();
+    this.#onLeave = undefined;
   }
 
   #needFile(): void {

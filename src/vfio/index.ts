@@ -1,7 +1,20 @@
-/** Legacy VFIO: groups and containers, on the objects of /dev/iommu. */
+/** VFIO: groups, containers and devices, on the objects of /dev/iommu; and their open files. */
+export * from "./bar-pages.js";
 export * from "./container.js";
+export * from "./container-file.js";
+export type * from "./device-access.js";
+export * from "./device-file.js";
+export * from "./device-table.js";
+export * from "./dma-buf-file.js";
+export * from "./function-reset.js";
 export * from "./group.js";
 export * from "./group-device.js";
+export * from "./group-file.js";
 export * from "./groups.js";
+export * from "./pci-device.js";
+export type * from "./platform-ports.js";
 export type * from "./ports.js";
+export * from "./resources.js";
 export { TYPE1_MAPPINGS_MAX } from "./type1-maps.js";
+export * from "./vfio-files.js";
+export * from "./virtual-config.js";

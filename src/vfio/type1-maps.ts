@@ -14,6 +14,7 @@ import {
   MapFlag,
   PAGE_SIZE,
   U64_MAX,
+  type UserProcess,
   type VfioMapArgs,
   VfioMapFlag,
   type VfioUnmapArgs,
@@ -33,22 +34,35 @@ const PAGE_MASK = BigInt(PAGE_SIZE - 1);
  * @throws UapiError EINVAL (flags, size 0, no permission, alignment, reserved addresses),
  * EOVERFLOW, EEXIST, ENOSPC, or what pinning throws.
  */
-export function type1Map(iommufd: Iommufd, ioas: Ioas, args: VfioMapArgs): void {
+export function type1Map(
+  iommufd: Iommufd,
+  ioas: Ioas,
+  args: VfioMapArgs,
+  process: UserProcess = iommufd.state.caller,
+): void {
   const { flags, vaddr, iova, size } = args;
   const permission = flags & (VfioMapFlag.read | VfioMapFlag.write);
-  if (permission !== flags) throw new UapiError("EINVAL", "an unknown flag is set", CITE_MAP);
+  const isMove = flags === VfioMapFlag.vaddr;
+  if (permission !== flags && !isMove) {
+    throw new UapiError(
+      "EINVAL",
+      "an unknown flag is set, or two that exclude each other",
+      CITE_MAP,
+    );
+  }
   if (size === 0n) throw new UapiError("EINVAL", "size is 0", CITE_MAP);
   const last = iova + size - 1n;
   if (last > U64_MAX || vaddr + size - 1n > U64_MAX) {
     throw new UapiError("EOVERFLOW", "the range ends above 2^64 - 1", CITE_MAP);
   }
-  if (permission === 0) {
+  if (permission === 0 && !isMove) {
     throw new UapiError("EINVAL", "neither readable nor writeable", CITE_MAP);
   }
   if (((size | iova | vaddr) & PAGE_MASK) !== 0n) {
     throw new UapiError("EINVAL", "an address or the size is not a multiple of a page", CITE_MAP);
   }
   const { space } = ioas;
+  if (isMove) refuseMove(ioas, iova);
   if (space.hasArea({ first: iova, last })) {
     throw new UapiError("EEXIST", "the addresses are mapped already", CITE_MAP);
   }
@@ -59,7 +73,25 @@ export function type1Map(iommufd: Iommufd, ioas: Ioas, args: VfioMapArgs): void 
     ((flags & VfioMapFlag.read) !== 0 ? MapFlag.readable : 0) |
     ((flags & VfioMapFlag.write) !== 0 ? MapFlag.writeable : 0);
   const place = { ioasId: ioas.id, flags: rights | MapFlag.fixedIova, iova };
-  iommufd.ioasMap({ ...place, userVa: vaddr, length: size });
+  const device = process.memory.deviceAt?.(Number(vaddr >> 12n));
+  if (device === undefined) {
+    iommufd.ioasMap({ ...place, userVa: vaddr, length: size }, { process });
+    return;
+  }
+  // A mapping of a BAR: nothing is pinned or charged.
+  if (BigInt(device.count) << 12n < size) {
+    throw new UapiError("EFAULT", "the range leaves the mapping of the BAR", CITE_MAP);
+  }
+  const start = BigInt(device.page) << 12n;
+  iommufd.ioasMapFile({ ...place, file: device.source, start, length: size }, { process });
+}
+
+/** New addresses are given to mappings whose old ones were taken away, and none ever is. */
+function refuseMove(ioas: Ioas, iova: bigint): never {
+  if (mappingAt(ioas, iova) === undefined) {
+    throw new UapiError("ENOENT", "nothing is mapped there", CITE_MAP);
+  }
+  throw new UapiError("EINVAL", "the mapping has its address", CITE_MAP);
 }
 
 /**
@@ -109,7 +141,7 @@ export function type1Unmap(
 }
 
 /** The mapping that an address lies in. */
-function mappingAt({ space: { areas } }: Ioas, address: bigint): Span | undefined {
+export function mappingAt({ space: { areas } }: Ioas, address: bigint): Span | undefined {
   areas.seek(Number(address >> 12n), Number(address & 0xfffn));
   if (!areas.found) return undefined;
   const { row, firstPage, rows } = areas;
