@@ -197,7 +197,8 @@ export class Machine {
     return this.#slots.present(bdf)?.registers;
   }
 
-  /** Configuration space as it is now, for {@link restoreConfig}. Undefined when nobody is there. */
+  /** Configuration space as it is now, for {@link restoreConfig}. Undefined when nobody is there.
+   * */
   saveConfig(bdf: Bdf): Uint8Array | undefined {
     const { bytes } = this.#slots.present(bdf)?.registers.snapshot() ?? {};
     if (bytes === undefined) return undefined;

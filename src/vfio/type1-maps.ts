@@ -38,7 +38,7 @@ export function type1Map(
   iommufd: Iommufd,
   ioas: Ioas,
   args: VfioMapArgs,
-  process: UserProcess = iommufd.state.caller,
+  caller: UserProcess = iommufd.state.caller,
 ): void {
   const { flags, vaddr, iova, size } = args;
   const permission = flags & (VfioMapFlag.read | VfioMapFlag.write);
@@ -73,9 +73,9 @@ export function type1Map(
     ((flags & VfioMapFlag.read) !== 0 ? MapFlag.readable : 0) |
     ((flags & VfioMapFlag.write) !== 0 ? MapFlag.writeable : 0);
   const place = { ioasId: ioas.id, flags: rights | MapFlag.fixedIova, iova };
-  const device = process.memory.deviceAt?.(Number(vaddr >> 12n));
+  const device = caller.memory.deviceAt?.(Number(vaddr >> 12n));
   if (device === undefined) {
-    iommufd.ioasMap({ ...place, userVa: vaddr, length: size }, { process });
+    iommufd.ioasMap({ ...place, userVa: vaddr, length: size }, { process: caller });
     return;
   }
   // A mapping of a BAR: nothing is pinned or charged.
@@ -83,7 +83,7 @@ export function type1Map(
     throw new UapiError("EFAULT", "the range leaves the mapping of the BAR", CITE_MAP);
   }
   const start = BigInt(device.page) << 12n;
-  iommufd.ioasMapFile({ ...place, file: device.source, start, length: size }, { process });
+  iommufd.ioasMapFile({ ...place, file: device.source, start, length: size }, { process: caller });
 }
 
 /** New addresses are given to mappings whose old ones were taken away, and none ever is. */
