@@ -15,6 +15,7 @@ import type { VtdCapabilityReader } from "./device-capabilities.js";
 import { PassThroughDomain, VtdBlockedDomain } from "./fixed-domains.js";
 import { VtdPagingDomain } from "./paging-domain.js";
 import type { Requester } from "./requester.js";
+import { vtdReservedSpans } from "./reserved-spans.js";
 import { Rows } from "./rows.js";
 import type { VtdUnit } from "./unit.js";
 
@@ -123,7 +124,7 @@ export class DeviceRegister {
       shape,
     );
     try {
-      for (const { span, kind } of this.#host.reservedOf(device)) {
+      for (const { span, kind } of vtdReservedSpans(this.#host, device)) {
         if (kind !== "direct" && kind !== "direct-relaxable") continue;
         const first = Number(span.first >> 12n);
         const count = Number(span.last >> 12n) - first + 1;

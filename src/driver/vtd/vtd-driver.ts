@@ -35,6 +35,7 @@ import { takeFaults } from "./fault-records.js";
 import { misfit } from "./fit.js";
 import { VtdNestedDomain } from "./nested-domain.js";
 import { VtdPagingDomain } from "./paging-domain.js";
+import { vtdReservedSpans } from "./reserved-spans.js";
 import type { PreparedRow } from "./rows.js";
 import { VtdUnit } from "./unit.js";
 
@@ -95,7 +96,7 @@ export class VtdDriver implements IommuDriver {
   }
 
   reservedSpans(device: Bdf): readonly ReservedSpan[] {
-    return [...this.#host.reservedOf(device), { span: INTERRUPT_WINDOW, kind: "msi" }];
+    return [...vtdReservedSpans(this.#host, device), { span: INTERRUPT_WINDOW, kind: "msi" }];
   }
 
   /** 24 bytes: flags, reserved, capability and extended capability register. */
