@@ -4,7 +4,7 @@
  */
 
 import type { HostSystem } from "../system/index.js";
-import { type Bdf, formatBdf } from "../units/index.js";
+import { formatBdf } from "../units/index.js";
 import { putControls, putSriov } from "./function-controls.js";
 import { type BarMemory, putResources } from "./function-resources.js";
 import type { FunctionSettings } from "./function-settings.js";
@@ -19,8 +19,6 @@ export interface FunctionContext {
   readonly system: HostSystem;
   readonly settings: FunctionSettings;
   readonly bars: BarMemory;
-  /** Directory of a function that is there. */
-  pathOf(bdf: Bdf): string | undefined;
 }
 
 /** Nodes in the directory of a function, by relative path. */
@@ -40,11 +38,9 @@ export function functionNodes(state: FunctionState, context: FunctionContext): N
   if (state.driver !== undefined) to("driver", `/sys/bus/pci/drivers/${state.driver}`);
   if (state.group !== undefined) to("iommu_group", `/sys/kernel/iommu_groups/${state.group}`);
   if (state.unit !== undefined) to("iommu", `/sys/devices/virtual/iommu/${state.unit}`);
-  const physical = state.physical === undefined ? undefined : context.pathOf(state.physical);
-  if (physical !== undefined) to("physfn", physical);
-  state.virtual.forEach((bdf, i) => {
-    const target = context.pathOf(bdf);
-    if (target !== undefined) to(`virtfn${i}`, target);
+  if (state.physical !== undefined) to("physfn", state.physical);
+  state.virtual.forEach((target, i) => {
+    to(`virtfn${i}`, target);
   });
   if (state.vfio !== undefined) putVfioDevice(state, state.vfio, put, to);
   return out;

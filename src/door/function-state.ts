@@ -4,7 +4,6 @@
  */
 import type { PciFunction } from "../pcie/index.js";
 import type { HostSystem } from "../system/index.js";
-import type { Bdf } from "../units/index.js";
 
 export interface FunctionState {
   readonly fn: PciFunction;
@@ -17,22 +16,32 @@ export interface FunctionState {
   readonly group: number | undefined;
   /** Name of the IOMMU unit in front of it. */
   readonly unit: string | undefined;
-  readonly virtual: readonly Bdf[];
-  readonly physical: Bdf | undefined;
+  /** Directories of its VFs, in order. */
+  readonly virtual: readonly string[];
+  /** Directory of its PF. */
+  readonly physical: string | undefined;
 }
 
-/** @param path of the function's directory. */
-export function functionState(system: HostSystem, fn: PciFunction, path: string): FunctionState {
-  const { bdf } = fn;
+/** @param pathOf directory of a function. */
+export function functionState(
+  system: HostSystem,
+  fn: PciFunction,
+  pathOf: (fn: PciFunction) => string,
+): FunctionState {
+  const { bdf, physfn } = fn;
+  const virtual = fn.sriov ? system.virtualOf(bdf) : [];
   return {
     fn,
-    path,
+    path: pathOf(fn),
     driver: system.drivers.of(bdf),
     vfio: system.drivers.vfioNumberOf(bdf),
     group: system.isolation.groupOf(bdf)?.id,
     unit: system.machine.unitOf(bdf)?.name,
-    virtual: fn.sriov ? system.virtualOf(bdf) : [],
-    physical: fn.physfn?.bdf,
+    virtual: virtual.flatMap((vf) => {
+      const found = system.machine.fabric.function(vf);
+      return found === undefined ? [] : [pathOf(found)];
+    }),
+    physical: physfn === undefined ? undefined : pathOf(physfn),
   };
 }
 
@@ -45,6 +54,6 @@ export function sameState(a: FunctionState, b: FunctionState): boolean {
     a.unit === b.unit &&
     a.physical === b.physical &&
     a.virtual.length === b.virtual.length &&
-    a.virtual.every((bdf, i) => bdf === b.virtual[i])
+    a.virtual.every((path, i) => path === b.virtual[i])
   );
 }

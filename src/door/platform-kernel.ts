@@ -45,6 +45,7 @@ export class PlatformKernel {
   readonly injection = new FaultInjection();
   readonly refusals = new Refusals();
   readonly #keeper: TreeKeeper;
+  readonly #files: DeviceFiles;
 
   /** @throws UapiError ENOMEM, EOPNOTSUPP: the IOMMUs cannot be set up. */
   constructor(platform: BuiltPlatform, options: PlatformKernelOptions) {
@@ -55,6 +56,7 @@ export class PlatformKernel {
       allocations: this.injection,
     });
     const files = options.files(this);
+    this.#files = files;
     this.system.drivers.isOpen = (bdf) => files.isOpen(bdf);
     this.system.drivers.askBack = (bdf) => files.askBack(bdf);
     this.#keeper = new TreeKeeper(this.system, files);
@@ -99,6 +101,11 @@ export class PlatformKernel {
       if (UapiError.is(error)) this.refusals.add(call, what, error, command);
       throw error;
     }
+  }
+
+  /** The tree made anew from the system as it is: equal to {@link tree}, and of no further use. */
+  makeTree(): SystemTree {
+    return new TreeKeeper(this.system, this.#files).tree;
   }
 
   /** The last refusal of a thread. */

@@ -47,6 +47,18 @@ export interface DeviceFiles {
   askBack(bdf: Bdf): void;
 }
 
+/** There whatever is in them. */
+const DIRECTORIES = [
+  "/dev/char",
+  "/dev/vfio/devices",
+  "/sys/class/iommu",
+  "/sys/class/vfio",
+  "/sys/class/vfio-dev",
+  "/sys/dev/char",
+  "/sys/devices/virtual/vfio",
+  "/sys/kernel/iommu_groups",
+];
+
 /** See the head of the file. */
 export class TreeKeeper {
   readonly tree = new SystemTree();
@@ -66,7 +78,6 @@ export class TreeKeeper {
       system,
       settings: this.settings,
       bars: files.barMemory ?? (() => undefined),
-      pathOf: (bdf) => this.#functions.get(bdf)?.path,
     };
     this.#putFixed();
     this.refresh();
@@ -86,15 +97,17 @@ export class TreeKeeper {
     }
     this.#refreshGroups();
     const came: FunctionState[] = [];
+    const changed: [FunctionState, FunctionState][] = [];
     for (const fn of fabric.functions) {
       const known = this.#functions.get(fn.bdf);
-      const now = functionState(this.#system, fn, this.#pathOf(fn));
+      const now = functionState(this.#system, fn, (each) => this.#pathOf(each));
       if (known !== undefined && sameState(known, now)) continue;
       this.#functions.set(fn.bdf, now);
       if (known === undefined) came.push(now);
-      else this.#changeFunction(known, now);
+      else changed.push([known, now]);
     }
     // Links between functions need the paths of both.
+    for (const [before, now] of changed) this.#changeFunction(before, now);
     for (const state of came) this.#addFunction(state);
   }
 
@@ -198,10 +211,7 @@ export class TreeKeeper {
     const { tree } = this;
     const { machine, drivers } = this.#system;
     for (const unit of machine.units) tree.putAll(unitNodes(unit));
-    for (const at of ["/sys/class/iommu", "/sys/class/vfio", "/sys/class/vfio-dev"]) {
-      tree.put(at, DIRECTORY);
-    }
-    tree.put("/sys/kernel/iommu_groups", DIRECTORY);
+    for (const at of DIRECTORIES) tree.put(at, DIRECTORY);
     tree.putAll(busNodes(this.#system, { autoprobe: true }));
     for (const nodes of allModules(this.#system, drivers.names.map(moduleOf))) tree.putAll(nodes);
     for (const { segment, number } of machine.fabric.rootBuses) {
