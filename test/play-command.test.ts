@@ -259,3 +259,11 @@ test("every scenario and platform of the examples fits the published schemas", a
     }
   }
 });
+
+test("explain-dma knows the IOMMU of a platform written by hand", async () => {
+  const at = ["--pasid", "5", "--iova", "0x80104000", "--platform", T2];
+  const { code, out } = await run("explain-dma", "a", ...at);
+  assert.equal(code, 0);
+  assert.match(out, /lacks P2P Request Redirect/);
+  assert.doesNotMatch(out, /does not show whether the IOMMU/);
+});

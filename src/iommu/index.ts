@@ -8,5 +8,5 @@ export {
   SingleTableUnit,
 } from "./single/unit.js";
 export * from "./translation.js";
-export type { VtdCapabilities, VtdOptions } from "./vtd/capabilities.js";
+export { type VtdCapabilities, type VtdOptions, vtdRegisterValues } from "./vtd/capabilities.js";
 export { VtdUnit, type VtdUnitOptions } from "./vtd/unit.js";

@@ -141,3 +141,26 @@ test("two PFs of one card do not share VF numbers", () => {
   );
   assert.equal(new Set(functions.map((f) => f.bdf)).size, 11);
 });
+
+test("a host written by hand states the registers of its hardware: VT-d 5.0 § 11.4.2-11.4.3", () => {
+  const unitsOf = (iommu: object) =>
+    buildPlatform(readPlatform({ schema: "ioasis/platform/1", iommu, roots: [{ devices: HOST }] }))
+      .facts.dmar?.units ?? [];
+  const bit = (value: bigint | undefined, n: bigint) => ((value ?? 0n) >> n) & 1n;
+  const [usual] = unitsOf({ kind: "intel" });
+  // 48 address bits; PASIDs (40), of 20 bits (39:35), scalable mode (43), device TLBs (2).
+  assert.equal(((usual?.cap ?? 0n) >> 16n) & 0x3fn, 47n);
+  assert.equal(((usual?.ecap ?? 0n) >> 35n) & 0x1fn, 19n);
+  assert.deepEqual(
+    [40n, 43n, 2n].map((n) => bit(usual?.ecap, n)),
+    [1n, 1n, 1n],
+  );
+  const [plain] = unitsOf({ kind: "intel", scalable: false, deviceTlb: false, addressWidth: 39 });
+  assert.equal(((plain?.cap ?? 0n) >> 16n) & 0x3fn, 38n);
+  assert.deepEqual(
+    [40n, 43n, 2n].map((n) => bit(plain?.ecap, n)),
+    [0n, 0n, 0n],
+  );
+  const [single] = unitsOf({ kind: "intel", requesterMatching: false });
+  assert.deepEqual([single?.cap, single?.ecap], [undefined, undefined]);
+});

@@ -3,10 +3,11 @@ import type { HostFacts, RuleSet } from "../isolation/index.js";
 import { describeFunction, type FunctionDescription } from "../pcie/index.js";
 import { type Bdf, parseBdf, segmentOf } from "../units/index.js";
 import { describedUnits, firmwareTables } from "./firmware-tables.js";
-import { layOut } from "./layout.js";
+import { type LaidOutFunction, layOut } from "./layout.js";
 import { Problems } from "./platform-error.js";
 import type { IommuNode, UnitNode } from "./platform-shape.js";
 import type { PlatformDescription } from "./read-platform.js";
+import { withRegisters } from "./unit-options.js";
 import { capturedVirtual, type VirtualFunctionMaker, virtualSpec } from "./virtual-function.js";
 
 export interface BuiltPlatform {
@@ -104,6 +105,22 @@ function replacedTables(
   return { ...none, ...tables, ...(kept === undefined ? {} : { dmar: kept }) };
 }
 
+/** The firmware's tables, with the registers of the hardware that the file describes. */
+function statedTables(
+  iommu: IommuNode | undefined,
+  functions: readonly LaidOutFunction[],
+): Partial<HostFacts> {
+  const tables = firmwareTables(iommu, functions);
+  const { dmar } = tables;
+  if (dmar === undefined || tables.requesterMatching === false) return tables;
+  const nodes = describedUnits(iommu, functions).map((described) => described.node);
+  const interruptRemapping = dmar.interruptRemapping !== false;
+  const units = dmar.units.map((unit, i) =>
+    withRegisters(unit, { node: nodes[i], interruptRemapping }),
+  );
+  return { ...tables, dmar: { ...dmar, units } };
+}
+
 function buildRoots(platform: PlatformDescription): BuiltPlatform {
   const { node, lines, roots } = platform;
   const layout = layOut(roots);
@@ -148,7 +165,7 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
       architecture,
       commandLine,
       firmware,
-      ...firmwareTables(node.iommu, layout.functions),
+      ...statedTables(node.iommu, layout.functions),
     },
     rules,
     names,

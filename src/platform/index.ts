@@ -16,4 +16,5 @@ export {
 } from "./platform-shape.js";
 export * from "./read-platform.js";
 export * from "./shape.js";
+export { type KnownUnit, unitOptions } from "./unit-options.js";
 export type { VirtualFunction, VirtualFunctionMaker } from "./virtual-function.js";

@@ -118,6 +118,16 @@ export function vtdRegisters(options: VtdOptions = {}): VtdRegisters {
   return { capability, extendedCapability, hostAddressWidth: host };
 }
 
+/** The two registers as 64-bit values. @throws RangeError when an option is out of its range. */
+export function vtdRegisterValues(options: VtdOptions = {}): {
+  readonly cap: bigint;
+  readonly ecap: bigint;
+} {
+  const { capability, extendedCapability } = vtdRegisters(options);
+  const value = ([lo = 0, hi = 0]: Uint32Array): bigint => (BigInt(hi) << 32n) | BigInt(lo);
+  return { cap: value(capability), ecap: value(extendedCapability) };
+}
+
 interface CheckedNumbers {
   readonly width: number;
   readonly host: number;
