@@ -7,6 +7,10 @@
  * socket (packets of several slots arrive on one socket, whoever takes one for another slot leaves
  * it in that slot's inbox).
  *
+ * The daemon answers calls one after the other, and may ask for a copy of memory in the middle of
+ * one. If a handler has interrupted that call, nobody would answer; so a call that finds others of
+ * its own thread under way answers for them.
+ *
  * Waiting: a bounded number of looks, which the daemon adapts, then futex sleep. Each 200 ms the
  * socket is looked at: a daemon that died hangs it up, and every call answers EIO from then on.
  */
@@ -14,14 +18,18 @@
 
 #include <linux/futex.h>
 #include <poll.h>
-#include <sched.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 
-#define LOOK_MS 200
+#define LOOK_NS 200000000l
+#define NESTED_LOOK_NS 500000l
+/* Slots for calls that interrupt no other; the rest is for handlers, which then always get on. */
+#define FIRST_CALLS 48
+#define SPINS_MAX 1000000u
 
 void process_note_link(int socket_fd, int doorbell);
 
@@ -186,20 +194,91 @@ static volatile uint32_t *header_of(const struct process *process)
 	return (volatile uint32_t *)(void *)process->channel;
 }
 
+static volatile uint32_t *slot_words(const struct process *process, unsigned index)
+{
+	uint8_t *slot = process->channel + IOASIS_HEADER_BYTES + index * IOASIS_SLOT_BYTES;
+	return (volatile uint32_t *)(void *)slot;
+}
+
+static uint64_t get64(volatile uint32_t *words, unsigned at)
+{
+	return words[at] | (uint64_t)words[at + 1] << 32;
+}
+
+/*
+ * Copies between the payload and the program for a daemon that may not do it itself. With signals
+ * blocked: a handler's own call may do it for the call it interrupted, but not in the middle.
+ */
+static void serve_need(volatile uint32_t *words)
+{
+	held_t held = signals_block();
+	volatile uint32_t *word = &words[IOASIS_S_STATE];
+	uint32_t state = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	if (state == IOASIS_STATE_NEED_IN || state == IOASIS_STATE_NEED_OUT) {
+		uint8_t *payload = (uint8_t *)(uintptr_t)words + IOASIS_PAYLOAD;
+		void *address = (void *)(uintptr_t)get64(words, IOASIS_S_ADDRESS);
+		uint32_t wanted = words[IOASIS_S_NEED_LENGTH];
+		if (wanted > IOASIS_PAYLOAD_BYTES)
+			wanted = IOASIS_PAYLOAD_BYTES;
+		size_t done = state == IOASIS_STATE_NEED_IN ?
+				      copy_from_program(payload, address, wanted) :
+				      copy_to_program(address, payload, wanted);
+		words[IOASIS_S_NEED_LENGTH] = (uint32_t)done;
+		__atomic_store_n(word, IOASIS_STATE_NEED_DONE, __ATOMIC_SEQ_CST);
+		SYS(SYS_futex, word, FUTEX_WAKE, 1);
+	}
+	signals_unblock(held);
+}
+
+/*
+ * Serves calls of this thread that a signal handler interrupted to make another; `own` are the
+ * slots of that one. Whether there are such.
+ */
+static bool serve_interrupted(struct process *process, uint64_t own)
+{
+	uintptr_t self = (uintptr_t)pthread_self();
+	uint64_t others = __atomic_load_n(&process->slots_used, __ATOMIC_RELAXED) & ~own;
+	bool is_nested = false;
+	for (; others != 0; others &= others - 1) {
+		unsigned index = (unsigned)__builtin_ctzll(others);
+		if (process->owners[index] != self)
+			continue;
+		is_nested = true;
+		serve_need(slot_words(process, index));
+	}
+	return is_nested;
+}
+
 static unsigned claim_slot(struct process *process)
 {
-	for (unsigned attempt = 0;; attempt++) {
+	for (;;) {
+		bool is_nested = serve_interrupted(process, 0);
+		uint64_t allowed = is_nested ? ~0ull : (1ull << FIRST_CALLS) - 1;
 		uint64_t used = __atomic_load_n(&process->slots_used, __ATOMIC_RELAXED);
-		while (~used != 0) {
-			unsigned index = (unsigned)__builtin_ctzll(~used);
-			if (__atomic_compare_exchange_n(&process->slots_used, &used,
-							used | 1ull << index, false,
-							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-				return index;
+		while ((~used & allowed) != 0) {
+			unsigned index = (unsigned)__builtin_ctzll(~used & allowed);
+			if (!__atomic_compare_exchange_n(&process->slots_used, &used,
+							 used | 1ull << index, false,
+							 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+				continue;
+			process->owners[index] = (uintptr_t)pthread_self();
+			return index;
 		}
 		struct timespec moment = { 0, 50000 };
 		SYS(SYS_nanosleep, &moment, NULL);
 	}
+}
+
+/* The thread's number, asked once in each process. */
+static uint32_t thread_number(const struct process *process)
+{
+	static __thread uint32_t known;
+	static __thread uint32_t of_process;
+	if (of_process != process->pid) {
+		known = (uint32_t)SYS(SYS_gettid);
+		of_process = process->pid;
+	}
+	return known;
 }
 
 long call_begin(struct call *call, uint32_t op)
@@ -213,9 +292,8 @@ long call_begin(struct call *call, uint32_t op)
 	call->op = op;
 	call->offset = ~0ull;
 	call->index = claim_slot(process);
-	uint8_t *slot = process->channel + IOASIS_HEADER_BYTES + call->index * IOASIS_SLOT_BYTES;
-	call->words = (volatile uint32_t *)(void *)slot;
-	call->payload = slot + IOASIS_PAYLOAD;
+	call->words = slot_words(process, call->index);
+	call->payload = (uint8_t *)(uintptr_t)call->words + IOASIS_PAYLOAD;
 	return 0;
 }
 
@@ -229,11 +307,6 @@ static void put64(volatile uint32_t *words, unsigned at, uint64_t value)
 {
 	words[at] = (uint32_t)value;
 	words[at + 1] = (uint32_t)(value >> 32);
-}
-
-static uint64_t get64(volatile uint32_t *words, unsigned at)
-{
-	return words[at] | (uint64_t)words[at + 1] << 32;
 }
 
 /* ---- a call ---- */
@@ -309,7 +382,7 @@ static uint32_t wait_answer(struct process *process, struct call *call)
 	volatile uint32_t *state = &call->words[IOASIS_S_STATE];
 	uint32_t spins = header_of(process)[IOASIS_H_SPINS];
 	uint32_t seen;
-	for (uint32_t i = 0; i < spins && i < 1000000; i++) {
+	for (uint32_t i = 0; i < spins && i < SPINS_MAX; i++) {
 		seen = __atomic_load_n(state, __ATOMIC_ACQUIRE);
 		if (is_answer(seen))
 			return seen;
@@ -317,7 +390,8 @@ static uint32_t wait_answer(struct process *process, struct call *call)
 	}
 	__atomic_store_n(&call->words[IOASIS_S_ASLEEP], 1, __ATOMIC_SEQ_CST);
 	while (!is_answer(seen = __atomic_load_n(state, __ATOMIC_SEQ_CST))) {
-		struct timespec look = { 0, LOOK_MS * 1000000l };
+		bool is_nested = serve_interrupted(process, 1ull << call->index);
+		struct timespec look = { 0, is_nested ? NESTED_LOOK_NS : LOOK_NS };
 		long woken = SYS(SYS_futex, state, FUTEX_WAIT, seen, &look);
 		if (woken == -ETIMEDOUT && !is_alive(process)) {
 			seen = __atomic_load_n(state, __ATOMIC_ACQUIRE);
@@ -328,29 +402,13 @@ static uint32_t wait_answer(struct process *process, struct call *call)
 	return seen;
 }
 
-/* Copies between the payload and the program for a daemon that may not do it itself. */
-static void serve_need(struct call *call, uint32_t state)
-{
-	void *address = (void *)(uintptr_t)get64(call->words, IOASIS_S_ADDRESS);
-	uint32_t wanted = call->words[IOASIS_S_NEED_LENGTH];
-	if (wanted > IOASIS_PAYLOAD_BYTES)
-		wanted = IOASIS_PAYLOAD_BYTES;
-	size_t done = state == IOASIS_STATE_NEED_IN ?
-			      copy_from_program(call->payload, address, wanted) :
-			      copy_to_program(address, call->payload, wanted);
-	call->words[IOASIS_S_NEED_LENGTH] = (uint32_t)done;
-	volatile uint32_t *word = &call->words[IOASIS_S_STATE];
-	__atomic_store_n(word, IOASIS_STATE_NEED_DONE, __ATOMIC_SEQ_CST);
-	SYS(SYS_futex, word, FUTEX_WAKE, 1);
-}
-
 static void write_request(struct process *process, const struct call *call, uint32_t descriptors)
 {
 	volatile uint32_t *words = call->words;
 	words[IOASIS_S_ASLEEP] = 0;
 	words[IOASIS_S_OP] = call->op;
 	words[IOASIS_S_FLAGS] = call->flags;
-	words[IOASIS_S_TID] = (uint32_t)SYS(SYS_gettid);
+	words[IOASIS_S_TID] = thread_number(process);
 	words[IOASIS_S_HANDLE] = call->handle;
 	words[IOASIS_S_COMMAND] = call->command;
 	words[IOASIS_S_LENGTH] = call->length;
@@ -398,7 +456,7 @@ long call_run(struct call *call)
 			__atomic_store_n(&process->link, LINK_DEAD, __ATOMIC_RELEASE);
 			return -EIO;
 		}
-		serve_need(call, state);
+		serve_need(call->words);
 	}
 }
 

@@ -79,6 +79,7 @@ struct process {
 	uint32_t daemon_pid;
 	uint8_t *channel;
 	uint64_t slots_used; /* one bit each */
+	uintptr_t owners[SLOTS]; /* the thread in a slot, as pthread_self says */
 	int inbox[SLOTS];    /* descriptors received for a slot that waits; -1: none */
 };
 
@@ -115,6 +116,8 @@ extern uint8_t process_epoch;
 typedef struct {
 	uint64_t signals;
 } held_t;
+held_t signals_block(void);
+void signals_unblock(held_t held);
 held_t lock_take(lock_t *lock);
 void lock_give(lock_t *lock, held_t held);
 

@@ -118,7 +118,7 @@ static void prefetch(struct call *call, uint64_t argument)
 	if (wanted < 64 && is_on_stack(from, 64))
 		wanted = 64;
 	call->length = (uint32_t)copy_from_program(call->payload, from, wanted);
-	if (is_on_stack(from, IOASIS_PAYLOAD_BYTES))
+	if (is_on_stack(from, call->length))
 		call->flags |= IOASIS_F_ARGUMENT_WRITABLE;
 }
 

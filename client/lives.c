@@ -7,31 +7,54 @@
 #include "client.h"
 
 #include <grp.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utmp.h>
 
 /* ---- fork ---- */
 
-EXPORT pid_t fork(void)
+/* The child does not keep its parent's connection open. libc's own forks come here too. */
+static void after_fork(void)
 {
-	pid_t child = REAL(fork)();
-	if (child == 0 && is_on())
+	if (is_on())
 		process_here();
-	return child;
 }
 
-EXPORT pid_t __fork(void) __attribute__((alias("fork")));
+__attribute__((constructor)) static void watch_forks(void)
+{
+	if (is_on())
+		pthread_atfork(NULL, NULL, after_fork);
+}
 
 EXPORT pid_t _Fork(void)
 {
 	pid_t child = REAL(_Fork)();
-	if (child == 0 && is_on())
-		process_here();
+	if (child == 0)
+		after_fork();
 	return child;
+}
+
+/* Changes the working directory inside libc. */
+EXPORT int daemon(int stays, int keeps_streams)
+{
+	int result = REAL(daemon)(stays, keeps_streams);
+	if (result == 0 && is_on())
+		paths_moved();
+	return result;
+}
+
+/* Puts a terminal on the standard numbers inside libc. */
+EXPORT int login_tty(int fd)
+{
+	int result = REAL(login_tty)(fd);
+	for (int number = 0; number < 3 && is_on(); number++)
+		ours_forget(number);
+	return result;
 }
 
 /* ---- the end of a child ---- */

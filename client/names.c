@@ -304,6 +304,19 @@ EXPORT int mknodat(int directory, const char *path, mode_t mode, dev_t device)
 	return REAL(mknodat)(at, real, mode, device);
 }
 
+/* Programs linked with an older glibc. */
+EXPORT int __xmknod(int version, const char *path, mode_t mode, dev_t *device)
+{
+	(void)version;
+	return mknod(path, mode, *device);
+}
+
+EXPORT int __xmknodat(int version, int directory, const char *path, mode_t mode, dev_t *device)
+{
+	(void)version;
+	return mknodat(directory, path, mode, *device);
+}
+
 EXPORT int mkfifo(const char *path, mode_t mode)
 {
 	KEEP_OUT(AT_FDCWD, path)

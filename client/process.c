@@ -75,11 +75,22 @@ void settings_read(void)
 
 /* ---- locks ---- */
 
-held_t lock_take(lock_t *lock)
+held_t signals_block(void)
 {
 	held_t held = { 0 };
 	uint64_t all = ~0ull;
 	SYS(SYS_rt_sigprocmask, SIG_SETMASK, &all, &held.signals, 8);
+	return held;
+}
+
+void signals_unblock(held_t held)
+{
+	SYS(SYS_rt_sigprocmask, SIG_SETMASK, &held.signals, NULL, 8);
+}
+
+held_t lock_take(lock_t *lock)
+{
+	held_t held = signals_block();
 	uint32_t seen = 0;
 	if (__atomic_compare_exchange_n(&lock->word, &seen, 1, false, __ATOMIC_ACQUIRE,
 					__ATOMIC_RELAXED))
@@ -93,7 +104,7 @@ void lock_give(lock_t *lock, held_t held)
 {
 	if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)
 		SYS(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1);
-	SYS(SYS_rt_sigprocmask, SIG_SETMASK, &held.signals, NULL, 8);
+	signals_unblock(held);
 }
 
 /* ---- the process ---- */

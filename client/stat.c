@@ -25,8 +25,15 @@ void stat_fix(const char *path, struct stat *out)
 {
 	out->st_uid = 0;
 	out->st_gid = 0;
-	if (!S_ISREG(out->st_mode) || (out->st_mode & S_ISVTX) == 0)
+	out->st_blocks = 0;
+	if (S_ISDIR(out->st_mode))
+		out->st_size = 0;
+	if (!S_ISREG(out->st_mode))
 		return;
+	if ((out->st_mode & S_ISVTX) == 0) {
+		out->st_size = 4096; /* as sysfs gives for every text */
+		return;
+	}
 	out->st_mode &= ~(mode_t)S_ISVTX;
 	if (!is_under(path, "/dev/"))
 		return;
@@ -34,7 +41,21 @@ void stat_fix(const char *path, struct stat *out)
 	out->st_mode = (out->st_mode & 07777) | S_IFCHR;
 	out->st_rdev = makedev(number >> 20, number & 0xfffff);
 	out->st_size = 0;
-	out->st_blocks = 0;
+}
+
+/* Whether the tree lies on that file system; asked once. */
+static bool is_of_tree(dev_t device)
+{
+	static struct stat root;
+	static uint32_t known;
+	if (__atomic_load_n(&known, __ATOMIC_ACQUIRE) == 0) {
+		struct stat status;
+		if (SYS(SYS_newfstatat, AT_FDCWD, settings.root, &status, 0) != 0)
+			return false;
+		root = status;
+		__atomic_store_n(&known, 1, __ATOMIC_RELEASE);
+	}
+	return root.st_dev == device;
 }
 
 int stat_ours(const struct ours *what, struct stat *out)
@@ -136,8 +157,8 @@ EXPORT int fstat(int fd, struct stat *out)
 		return stat_ours(&what, out);
 	long done = SYS(SYS_fstat, fd, out);
 	char path[PATH_BYTES];
-	/* A file of the tree, opened by the kernel: only its owner is to be mended. */
-	if (done == 0 && is_on() && out->st_uid != 0 && directory_path(fd, path) &&
+	/* A file of the tree, opened by the kernel. */
+	if (done == 0 && is_on() && is_of_tree(out->st_dev) && directory_path(fd, path) &&
 	    is_served(path))
 		stat_fix(path, out);
 	return (int)libc_result(done);

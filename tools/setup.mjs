@@ -5,7 +5,7 @@
  * about 0.2 s.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -78,10 +78,29 @@ export function build() {
   }
 }
 
+/** The preload library; without a C compiler all but the door to programs works. */
+export function buildClient() {
+  if (process.platform !== "linux") return;
+  const library = join(ROOT, "dist", "client", "libioasis.so");
+  const newest = Math.max(
+    ...readdirSync(join(ROOT, "client")).map((f) => statSync(join(ROOT, "client", f)).mtimeMs),
+  );
+  if (existsSync(library) && statSync(library).mtimeMs >= newest) return;
+  const { error, status } = spawnSync("make", ["-s", "-C", join(ROOT, "client")], {
+    stdio: "inherit",
+  });
+  if (error !== undefined || status !== 0) {
+    console.error(
+      "No client library: programs cannot be started on a platform (needs cc and make).",
+    );
+  }
+}
+
 export function setup() {
   requireNode();
   installIfNeeded();
   build();
+  buildClient();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) setup();
