@@ -79,7 +79,7 @@ export class EventQueue implements IommufdObject {
     if (out.length === 0 && this.unread > 0) throw tooSmall();
     if (out.at(-1) === this.#lost && out.length > 0) this.#lost = undefined;
     this.#events.splice(0, out.length);
-    this.onChange?.();
+    if (out.length > 0) this.onChange?.();
     return out;
   }
 

@@ -108,7 +108,7 @@ export class FaultQueue implements IommufdObject {
       });
     }
     this.#unread.splice(0, taken);
-    this.onChange?.();
+    if (taken > 0) this.onChange?.();
     return out;
   }
 
