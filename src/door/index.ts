@@ -1,5 +1,6 @@
 /** A platform as programs meet it: its files, and the state behind them. */
 export * from "./attribute-file.js";
+export * from "./device-files.js";
 export * from "./fault-injection.js";
 export * from "./memory-accounts.js";
 export * from "./numbers.js";

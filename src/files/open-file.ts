@@ -77,6 +77,8 @@ export interface OpenFile {
   poll?(): number;
   /** Set by whoever moves the calls; the file calls it when its poll bits may have changed. */
   onPoll?: (() => void) | undefined;
+  /** Further lines of /proc/PID/fdinfo, each with its end. Absent: none. */
+  fdInfo?(): string;
   /** The last descriptor is closed. Never fails. */
   release(): void;
 }

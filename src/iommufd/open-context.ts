@@ -35,6 +35,8 @@ export class OpenContext {
   readonly regions: MmapRegions;
   /** Traps are told. */
   strict: boolean;
+  /** Told when the last holder is gone. */
+  onClosed: (() => void) | undefined;
   #holders = 1;
 
   /** Held once, by whoever makes it. */
@@ -70,5 +72,6 @@ export class OpenContext {
     if (this.#holders < 0) throw new Error("the context was dropped more often than held");
     this.iommufd.close();
     this.regions.close();
+    this.onClosed?.();
   }
 }

@@ -2,6 +2,7 @@
  * Devices that are open, by function; and what outlives the time between a close and the next open.
  */
 import type { Bdf } from "../units/index.js";
+import { BarMemories } from "./bar-memories.js";
 import type { VfioGroups } from "./groups.js";
 import { PciDevice } from "./pci-device.js";
 import type { VfioPlatform } from "./platform-ports.js";
@@ -12,12 +13,14 @@ export class DeviceTable {
   readonly platform: VfioPlatform;
   readonly groups: VfioGroups;
   readonly tokens: VfTokens;
+  readonly memories: BarMemories;
   readonly #devices = new Map<Bdf, PciDevice>();
 
   constructor(platform: VfioPlatform, groups: VfioGroups) {
     this.platform = platform;
     this.groups = groups;
     this.tokens = new VfTokens(platform);
+    this.memories = new BarMemories(platform);
   }
 
   /** Undefined when no file of it is open. */
@@ -32,7 +35,7 @@ export class DeviceTable {
 
   /** Opens a device once more. @throws UapiError ENODEV it is not there. */
   open(bdf: Bdf): PciDevice {
-    const device = this.#devices.get(bdf) ?? new PciDevice(this.platform, bdf);
+    const device = this.#devices.get(bdf) ?? new PciDevice(this.platform, this.memories, bdf);
     device.open();
     this.#devices.set(bdf, device);
     this.tokens.count(bdf, 1);

@@ -9,6 +9,7 @@ import { UapiError } from "../abi/index.js";
 import type { Machine } from "../machine/index.js";
 import type { AccessLength, PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf } from "../units/index.js";
+import type { BarMemories } from "./bar-memories.js";
 import { Command, Header } from "./config-permissions.js";
 import { resetFunction, resetMethodOf } from "./function-reset.js";
 import { DeviceInterrupts } from "./interrupts.js";
@@ -43,7 +44,7 @@ export class PciDevice {
   #isPinDisabled = false;
 
   /** @throws UapiError ENODEV the function is not there. */
-  constructor(platform: VfioPlatform, bdf: Bdf) {
+  constructor(platform: VfioPlatform, memories: BarMemories, bdf: Bdf) {
     const fn = platform.machine.isPresent(bdf) ? platform.machine.fabric.function(bdf) : undefined;
     if (fn === undefined) {
       throw new UapiError("ENODEV", "the function is not there", {
@@ -53,7 +54,7 @@ export class PciDevice {
     this.bdf = bdf;
     this.fn = fn;
     this.platform = platform;
-    this.regions = new DeviceRegions(platform, fn, this);
+    this.regions = new DeviceRegions(platform, memories, fn, this);
     this.interrupts = new DeviceInterrupts({
       platform,
       fn,

@@ -8,9 +8,10 @@
  * not mappable, since nobody would see a program write them.
  */
 import { UapiError } from "../abi/index.js";
-import type { MappedRegion, MmapRequest, SharedMemory } from "../files/index.js";
+import type { MappedRegion, MmapRequest } from "../files/index.js";
 import { CapabilityId, findStandard, type PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf } from "../units/index.js";
+import type { BarMemories } from "./bar-memories.js";
 import { BarPages } from "./bar-pages.js";
 import type { VfioPlatform } from "./platform-ports.js";
 import { Region, type Resource, resourcesOf } from "./resources.js";
@@ -37,14 +38,20 @@ export class DeviceRegions {
   readonly bdf: Bdf;
   readonly resources: readonly (Resource | undefined)[];
   readonly table: TablePlace | undefined;
-  readonly #platform: VfioPlatform;
+  readonly #platform: Pick<VfioPlatform, "machine">;
   readonly #gate: MemoryGate;
-  readonly #memory = new Map<number, SharedMemory>();
+  readonly #memories: BarMemories;
   readonly #pages = new Map<number, BarPages>();
 
-  constructor(platform: VfioPlatform, fn: PciFunction, gate: MemoryGate) {
+  constructor(
+    platform: Pick<VfioPlatform, "machine">,
+    memories: BarMemories,
+    fn: PciFunction,
+    gate: MemoryGate,
+  ) {
     this.bdf = fn.bdf;
     this.#platform = platform;
+    this.#memories = memories;
     this.#gate = gate;
     this.resources = resourcesOf(fn);
     this.table = tableOf(fn);
@@ -111,7 +118,7 @@ export class DeviceRegions {
     if (offset + length > end) {
       throw new UapiError("EINVAL", "the mapping goes beyond the end of the region", CITE_MMAP);
     }
-    const memory = this.#memoryOf(bar);
+    const memory = this.#memories.memoryOf(this.bdf, bar, Number(end));
     return {
       memory,
       offset: Number(offset),
@@ -142,17 +149,6 @@ export class DeviceRegions {
 
   #pagesFrom(bar: number, offset: bigint): BarPages {
     return this.makePages(bar, [{ offset, length: roundUp(this.sizeOf(bar)) - offset }]);
-  }
-
-  #memoryOf(bar: number): SharedMemory {
-    const known = this.#memory.get(bar);
-    if (known !== undefined) return known;
-    const { machine, memory } = this.#platform;
-    const bytes = Number(roundUp(this.sizeOf(bar)));
-    const made = memory.create(`BAR ${bar} of ${formatBdf(this.bdf)}`, bytes);
-    machine.endpoint(this.bdf)?.plainBar?.(bar)?.back(made.bytes);
-    this.#memory.set(bar, made);
-    return made;
   }
 
   #begin(bar: number, offset: bigint, length: number): { at: number; count: number } {

@@ -2,7 +2,7 @@
  * VfioFiles: the files of VFIO on one machine: /dev/vfio/vfio, /dev/vfio/N, and the devices' own.
  */
 import { UapiError } from "../abi/index.js";
-import type { OpenFile, UserProcess } from "../files/index.js";
+import type { MappedRegion, MmapRequest, OpenFile, UserProcess } from "../files/index.js";
 import type { Bdf } from "../units/index.js";
 import { VfioContainer } from "./container.js";
 import { VfioContainerFile } from "./container-file.js";
@@ -12,6 +12,7 @@ import { VfioGroupFile } from "./group-file.js";
 import { VfioGroups } from "./groups.js";
 import { Irq } from "./interrupt-set.js";
 import type { VfioPlatform } from "./platform-ports.js";
+import { DeviceRegions } from "./regions.js";
 
 /** See the head of the file. */
 export class VfioFiles {
@@ -59,6 +60,20 @@ export class VfioFiles {
     return new VfioDeviceFile(this.table, bdf, options, undefined);
   }
 
+  /**
+   * Maps a BAR without the device being open: `resourceN` of sysfs.
+   * @returns undefined when it cannot be mapped.
+   * @throws UapiError EINVAL not shared, or beyond the end; ENOMEM.
+   */
+  mapBar(bdf: Bdf, bar: number, request: MmapRequest): MappedRegion | undefined {
+    const { machine } = this.#platform;
+    const fn = machine.isPresent(bdf) ? machine.fabric.function(bdf) : undefined;
+    if (fn === undefined) return undefined;
+    const gate = { memoryEnabled: true };
+    const regions = new DeviceRegions(this.#platform, this.table.memories, fn, gate);
+    return regions.isMappable(bar) ? regions.mmap(bar, request.offset, request) : undefined;
+  }
+
   /** The device is wanted back: its user is told through the eventfd for that. */
   requestRelease(bdf: Bdf): void {
     this.table.find(bdf)?.interrupts.signal(Irq.request);
@@ -72,6 +87,11 @@ export class VfioFiles {
   /** Some file has the device: it cannot leave its driver yet. */
   isInUse(bdf: Bdf): boolean {
     return this.table.find(bdf) !== undefined;
+  }
+
+  /** The machine is gone. */
+  close(): void {
+    this.table.memories.close();
   }
 
   /** vfio-pci lets go of the device, which nobody uses. */

@@ -1,0 +1,42 @@
+/** Programs open devices by path: what stands behind the nodes is VFIO and /dev/iommu. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeProcess } from "../../test/support/fake-call.js";
+import { ENGINE, word, words } from "../../test/support/vfio-machine.js";
+import type { OpenFile } from "../files/index.js";
+import { buildPlatform, readPlatform } from "../platform/index.js";
+import { PlatformKernel, SystemDeviceFiles } from "./index.js";
+
+const READ_WRITE = 2;
+
+test("a device is opened by its node, bound, and in use until it is closed", () => {
+  const platform = readPlatform({
+    schema: "ioasis/platform/1",
+    name: "nodes",
+    iommu: { kind: "intel" },
+    roots: [{ devices: [{ kind: "root-port", acs: "full", below: [ENGINE] }] }],
+  });
+  const kernel = new PlatformKernel(buildPlatform(platform), {
+    files: (made) => new SystemDeviceFiles(made.system),
+  });
+  const process = new FakeProcess();
+  const call = process.thread();
+  const open = (path: string): OpenFile => kernel.open(call, path, READ_WRITE);
+  const iommufd = process.install(open("/dev/iommu"));
+  const device = process.install(open("/dev/vfio/devices/vfio0"));
+  const container = open("/dev/vfio/vfio");
+  assert.equal(call.ioctl(container, 0x3b64, 0n), 0);
+  const bind = words(16, 0, iommufd, 0);
+  assert.equal(call.ioctlBytes(process.file(device), 0x3b76, bind), 0);
+  assert.equal(word(bind, 3), 1);
+  const bdf = kernel.system.machine.names.get("engine");
+  assert.ok(bdf !== undefined);
+  assert.equal(kernel.system.contexts.size, 1);
+  assert.throws(() => kernel.system.unbind("vfio-pci", bdf), /EBUSY/);
+  process.close(iommufd);
+  assert.equal(kernel.system.contexts.size, 1);
+  process.close(device);
+  assert.equal(kernel.system.contexts.size, 0);
+  kernel.system.unbind("vfio-pci", bdf);
+  assert.throws(() => open("/dev/vfio/devices/vfio0"), /ENOENT/);
+});
