@@ -102,8 +102,16 @@ export class FakeMemory implements PageSource {
     this.at(address, from.length).set(from);
   }
 
+  /** @throws UapiError EFAULT. */
   frameOf(page: number): number {
+    if (!this.isThere(page, false)) throw fault(page);
     return this.firstFrame + page - Number(this.base / 4096n);
+  }
+
+  /** @throws UapiError EFAULT. */
+  pinsOf(page: number): number {
+    if (!this.isThere(page, false)) throw fault(page);
+    return this.pins.get(page) ?? 0;
   }
 
   pin(page: number, count: number, writable: boolean, frames: Float64Array): void {
