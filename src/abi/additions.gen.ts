@@ -52,6 +52,7 @@ export const ADDITIONS_IOCTLS = {
     minSize: 112,
     writeBack: "all",
     writesOnError: false,
+    since: "ioasis 0.2",
   },
   /** Says why the last refused call of this thread was refused. */
   IOASIS_WHY: {
@@ -62,6 +63,7 @@ export const ADDITIONS_IOCTLS = {
     minSize: 64,
     writeBack: "all",
     writesOnError: false,
+    since: "ioasis 0.2",
   },
   /** Names the space of PASID numbers of a bound device. */
   IOASIS_PASID_SPACE: {
@@ -72,6 +74,7 @@ export const ADDITIONS_IOCTLS = {
     minSize: 24,
     writeBack: "all",
     writesOnError: false,
+    since: "ioasis 0.2",
   },
 } as const satisfies Record<string, IoctlInfo>;
 

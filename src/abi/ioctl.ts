@@ -27,4 +27,6 @@ export interface IoctlInfo {
     | { readonly at: number; readonly bytes: number };
   /** It may write back when it fails, too. */
   readonly writesOnError: boolean;
+  /** Kernel release that brought it. */
+  readonly since: string;
 }

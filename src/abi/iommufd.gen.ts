@@ -122,6 +122,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 8,
     writeBack: "nothing",
     writesOnError: false,
+    since: "6.2",
   },
   /** Makes an empty address space. */
   IOMMU_IOAS_ALLOC: {
@@ -132,6 +133,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 12,
     writeBack: "all",
     writesOnError: false,
+    since: "6.2",
   },
   /** Limits the addresses that are chosen for mappings. */
   IOMMU_IOAS_ALLOW_IOVAS: {
@@ -142,6 +144,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 24,
     writeBack: "nothing",
     writesOnError: false,
+    since: "6.2",
   },
   /** Maps in one space the pages that another maps. */
   IOMMU_IOAS_COPY: {
@@ -152,6 +155,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 40,
     writeBack: "all",
     writesOnError: false,
+    since: "6.2",
   },
   /** Lists usable addresses; with too little room it answers and fails with EMSGSIZE. */
   IOMMU_IOAS_IOVA_RANGES: {
@@ -162,6 +166,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 32,
     writeBack: "all",
     writesOnError: true,
+    since: "6.2",
   },
   /** Maps memory of the caller. */
   IOMMU_IOAS_MAP: {
@@ -172,6 +177,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 40,
     writeBack: "all",
     writesOnError: false,
+    since: "6.2",
   },
   /** Removes whole mappings within a range. */
   IOMMU_IOAS_UNMAP: {
@@ -182,6 +188,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 24,
     writeBack: "all",
     writesOnError: false,
+    since: "6.2",
   },
   /** Reads or sets an option. */
   IOMMU_OPTION: {
@@ -192,6 +199,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 24,
     writeBack: { at: 16, bytes: 8 },
     writesOnError: false,
+    since: "6.2",
   },
   /** Reads, sets or clears the space of the type1 calls; only reading writes back. */
   IOMMU_VFIO_IOAS: {
@@ -202,6 +210,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 12,
     writeBack: "all",
     writesOnError: false,
+    since: "6.2",
   },
   /** Maps a memory file or a dma-buf. */
   IOMMU_IOAS_MAP_FILE: {
@@ -212,6 +221,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 40,
     writeBack: "all",
     writesOnError: false,
+    since: "6.13",
   },
   /** Charges all pinned memory to the calling process. */
   IOMMU_IOAS_CHANGE_PROCESS: {
@@ -222,6 +232,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 8,
     writeBack: "nothing",
     writesOnError: false,
+    since: "6.14",
   },
   /** Makes a hardware page table. */
   IOMMU_HWPT_ALLOC: {
@@ -232,6 +243,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 24,
     writeBack: "all",
     writesOnError: false,
+    since: "6.6",
   },
   /** Describes the IOMMU of a device. */
   IOMMU_GET_HW_INFO: {
@@ -242,6 +254,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 32,
     writeBack: "all",
     writesOnError: false,
+    since: "6.6",
   },
   /** Starts or stops tracking of writes. */
   IOMMU_HWPT_SET_DIRTY_TRACKING: {
@@ -252,6 +265,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 16,
     writeBack: "nothing",
     writesOnError: false,
+    since: "6.7",
   },
   /** Reports pages written to, and forgets them unless told not to. */
   IOMMU_HWPT_GET_DIRTY_BITMAP: {
@@ -262,6 +276,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 48,
     writeBack: "nothing",
     writesOnError: false,
+    since: "6.7",
   },
   /** Passes a guest's invalidations on. */
   IOMMU_HWPT_INVALIDATE: {
@@ -272,6 +287,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 32,
     writeBack: "all",
     writesOnError: true,
+    since: "6.8",
   },
   /** Makes a queue for page faults. */
   IOMMU_FAULT_QUEUE_ALLOC: {
@@ -282,6 +298,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 16,
     writeBack: "all",
     writesOnError: false,
+    since: "6.11",
   },
   /** Makes a vIOMMU on a parent table. */
   IOMMU_VIOMMU_ALLOC: {
@@ -292,6 +309,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 24,
     writeBack: "all",
     writesOnError: false,
+    since: "6.13",
   },
   /** Names a device in a vIOMMU. */
   IOMMU_VDEVICE_ALLOC: {
@@ -302,6 +320,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 24,
     writeBack: "all",
     writesOnError: false,
+    since: "6.13",
   },
   /** Makes a queue for events of a vIOMMU. */
   IOMMU_VEVENTQ_ALLOC: {
@@ -312,6 +331,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 28,
     writeBack: "all",
     writesOnError: false,
+    since: "6.15",
   },
   /** Gives the hardware a queue in guest memory. */
   IOMMU_HW_QUEUE_ALLOC: {
@@ -322,6 +342,7 @@ export const IOMMUFD_IOCTLS = {
     minSize: 40,
     writeBack: "all",
     writesOnError: false,
+    since: "6.17",
   },
 } as const satisfies Record<string, IoctlInfo>;
 

@@ -86,6 +86,7 @@ export const SELFTEST_IOCTLS = {
     minSize: 68,
     writeBack: "itself",
     writesOnError: false,
+    since: "6.2",
   },
 } as const satisfies Record<string, IoctlInfo>;
 

@@ -185,6 +185,7 @@ export const VFIO_IOCTLS = {
     minSize: 16,
     writeBack: { at: 12, bytes: 4 },
     writesOnError: false,
+    since: "6.6",
   },
   /** Attaches the device, or one PASID of it; again: replaces. */
   VFIO_DEVICE_ATTACH_IOMMUFD_PT: {
@@ -195,6 +196,7 @@ export const VFIO_IOCTLS = {
     minSize: 12,
     writeBack: { at: 8, bytes: 4 },
     writesOnError: false,
+    since: "6.6",
   },
   /** Detaches the device, or one PASID of it. */
   VFIO_DEVICE_DETACH_IOMMUFD_PT: {
@@ -205,6 +207,7 @@ export const VFIO_IOCTLS = {
     minSize: 8,
     writeBack: "nothing",
     writesOnError: false,
+    since: "6.6",
   },
   /** Describes the device. */
   VFIO_DEVICE_GET_INFO: {
@@ -215,6 +218,7 @@ export const VFIO_IOCTLS = {
     minSize: 16,
     writeBack: "all",
     writesOnError: false,
+    since: "3.6",
   },
   /** Describes a region. */
   VFIO_DEVICE_GET_REGION_INFO: {
@@ -225,6 +229,7 @@ export const VFIO_IOCTLS = {
     minSize: 32,
     writeBack: "all",
     writesOnError: false,
+    since: "3.6",
   },
   /** Describes a kind of interrupt. */
   VFIO_DEVICE_GET_IRQ_INFO: {
@@ -235,6 +240,7 @@ export const VFIO_IOCTLS = {
     minSize: 16,
     writeBack: "all",
     writesOnError: false,
+    since: "3.6",
   },
   /** Connects, masks, unmasks or triggers interrupts. */
   VFIO_DEVICE_SET_IRQS: {
@@ -245,6 +251,7 @@ export const VFIO_IOCTLS = {
     minSize: 20,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Resets the device. */
   VFIO_DEVICE_RESET: {
@@ -255,6 +262,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Lists what a hot reset resets; with too little room it says how many and fails. */
   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: {
@@ -265,6 +273,7 @@ export const VFIO_IOCTLS = {
     minSize: 12,
     writeBack: "itself",
     writesOnError: true,
+    since: "3.12",
   },
   /** Resets the slot or the bus. */
   VFIO_DEVICE_PCI_HOT_RESET: {
@@ -275,6 +284,7 @@ export const VFIO_IOCTLS = {
     minSize: 12,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.12",
   },
   /** Describes a plane of a mediated graphics device. */
   VFIO_DEVICE_QUERY_GFX_PLANE: {
@@ -285,6 +295,7 @@ export const VFIO_IOCTLS = {
     minSize: 64,
     writeBack: "all",
     writesOnError: false,
+    since: "4.16",
   },
   /** A dma-buf of a plane of a mediated graphics device. */
   VFIO_DEVICE_GET_GFX_DMABUF: {
@@ -295,6 +306,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "4.16",
   },
   /** Writes to the device whenever an eventfd is signalled. */
   VFIO_DEVICE_IOEVENTFD: {
@@ -305,6 +317,7 @@ export const VFIO_IOCTLS = {
     minSize: 28,
     writeBack: "nothing",
     writesOnError: false,
+    since: "4.17",
   },
   /** Reads, sets or probes a feature. */
   VFIO_DEVICE_FEATURE: {
@@ -315,6 +328,7 @@ export const VFIO_IOCTLS = {
     minSize: 8,
     writeBack: "itself",
     writesOnError: false,
+    since: "5.7",
   },
   /** How much is left to copy before the device stops. */
   VFIO_MIG_GET_PRECOPY_INFO: {
@@ -325,6 +339,7 @@ export const VFIO_IOCTLS = {
     minSize: 24,
     writeBack: "all",
     writesOnError: false,
+    since: "6.2",
   },
   /** Returns VFIO_API_VERSION. */
   VFIO_GET_API_VERSION: {
@@ -335,6 +350,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Returns 1 for what is there, else 0. */
   VFIO_CHECK_EXTENSION: {
@@ -345,6 +361,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Chooses the kind of IOMMU. */
   VFIO_SET_IOMMU: {
@@ -355,6 +372,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Whether the group can be used. */
   VFIO_GROUP_GET_STATUS: {
@@ -365,6 +383,7 @@ export const VFIO_IOCTLS = {
     minSize: 8,
     writeBack: "all",
     writesOnError: false,
+    since: "3.6",
   },
   /** Puts the group in a container or an iommufd. */
   VFIO_GROUP_SET_CONTAINER: {
@@ -375,6 +394,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Takes the group out. */
   VFIO_GROUP_UNSET_CONTAINER: {
@@ -385,6 +405,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Returns a descriptor of a device, by its name. */
   VFIO_GROUP_GET_DEVICE_FD: {
@@ -395,6 +416,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Page sizes and capabilities. */
   VFIO_IOMMU_GET_INFO: {
@@ -405,6 +427,7 @@ export const VFIO_IOCTLS = {
     minSize: 16,
     writeBack: "itself",
     writesOnError: false,
+    since: "3.6",
   },
   /** Maps memory of the caller. */
   VFIO_IOMMU_MAP_DMA: {
@@ -415,6 +438,7 @@ export const VFIO_IOCTLS = {
     minSize: 32,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.6",
   },
   /** Removes mappings; an iommufd writes back when it fails, too. */
   VFIO_IOMMU_UNMAP_DMA: {
@@ -425,6 +449,7 @@ export const VFIO_IOCTLS = {
     minSize: 24,
     writeBack: { at: 16, bytes: 8 },
     writesOnError: true,
+    since: "3.6",
   },
   /** Of the POWER IOMMU. */
   VFIO_IOMMU_ENABLE: {
@@ -435,6 +460,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.10",
   },
   /** Of the POWER IOMMU. */
   VFIO_IOMMU_DISABLE: {
@@ -445,6 +471,7 @@ export const VFIO_IOCTLS = {
     minSize: 0,
     writeBack: "nothing",
     writesOnError: false,
+    since: "3.10",
   },
   /** Starts, stops or reads dirty tracking. */
   VFIO_IOMMU_DIRTY_PAGES: {
@@ -455,6 +482,7 @@ export const VFIO_IOCTLS = {
     minSize: 8,
     writeBack: "nothing",
     writesOnError: false,
+    since: "5.8",
   },
 } as const satisfies Record<string, IoctlInfo>;
 

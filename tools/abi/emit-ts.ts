@@ -80,6 +80,7 @@ function emitIoctl(ioctl: IoctlShape, layouts: ReadonlyMap<string, Layout>): str
     `    minSize: ${ioctl.minSize ?? size},`,
     `    writeBack: ${writeBackText(ioctl, layout)},`,
     `    writesOnError: ${ioctl.writesOnError ?? false},`,
+    `    since: "${ioctl.since}",`,
     "  },",
   ];
 }

@@ -4,7 +4,7 @@
  * Linux 6.12 knows the first fifteen.
  */
 import { IOMMU_TEST_OP_TRIGGER_IOPF, SELFTEST_IOCTLS, UapiError } from "../../abi/index.js";
-import type { Call } from "../../files/index.js";
+import type { IoctlRow } from "../ioctl-row.js";
 import {
   accessPages,
   accessReplaceIoas,
@@ -33,7 +33,7 @@ import {
   pasidReplace,
 } from "./mock-devices.js";
 import type { SelftestSystem } from "./selftest-system.js";
-import type { TestArgument, TestContext, TestOperation } from "./test-call.js";
+import type { TestOperation } from "./test-call.js";
 
 /** By number, IOMMU_TEST_OP_*; there is no operation 0. */
 const OPERATIONS: readonly (TestOperation | undefined)[] = [
@@ -69,7 +69,7 @@ const { command, size, minSize } = SELFTEST_IOCTLS.IOMMU_TEST_CMD;
  * The row of the call, for a table of calls: it copies back itself.
  * @param system the machine that the contexts of the table are of.
  */
-export function testCommandRow(system: SelftestSystem) {
+export function testCommandRow(system: SelftestSystem): IoctlRow {
   const last = system.kernel === "6.12" ? IOMMU_TEST_OP_TRIGGER_IOPF : OPERATIONS.length - 1;
   return {
     name: "IOMMU_TEST_CMD",
@@ -78,7 +78,7 @@ export function testCommandRow(system: SelftestSystem) {
     minSize,
     replies: false,
     /** @throws UapiError EOPNOTSUPP for an unknown operation, or what the operation throws. */
-    run: (context: TestContext, call: Call, argument: TestArgument): number => {
+    run: (context, call, argument) => {
       const op = argument.view.getUint32(4, true);
       const operation = op <= last ? OPERATIONS[op] : undefined;
       if (operation === undefined) {
