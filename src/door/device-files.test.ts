@@ -3,11 +3,38 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeProcess } from "../../test/support/fake-call.js";
 import { ENGINE, word, words } from "../../test/support/vfio-machine.js";
+import { ERRNO } from "../abi/index.js";
 import type { OpenFile } from "../files/index.js";
 import { buildPlatform, readPlatform } from "../platform/index.js";
 import { PlatformKernel, SystemDeviceFiles } from "./index.js";
 
 const READ_WRITE = 2;
+
+for (const [selftest, refusal] of [
+  ["linux-7.2", ERRNO.EBADF],
+  ["linux-6.12", ERRNO.ENOTTY],
+] as const) {
+  test(`a platform for the tests of ${selftest} has the test command`, () => {
+    const platform = readPlatform({
+      schema: "ioasis/platform/1",
+      host: { selftest },
+      iommu: { kind: "intel" },
+      roots: [{ devices: [] }],
+    });
+    const kernel = new PlatformKernel(buildPlatform(platform), {
+      files: (made) => new SystemDeviceFiles(made.system),
+    });
+    const call = new FakeProcess().thread();
+    const iommufd = kernel.open(call, "/dev/iommu", READ_WRITE);
+    assert.equal(call.ioctlBytes(iommufd, 0x3b81, words(12, 0, 0)), 0);
+    const command = words(72, 2, 1, 0, ...Array.from({ length: 14 }, () => 0));
+    assert.equal(call.ioctlBytes(iommufd, 0x3ba0, command), 0);
+    assert.equal(word(command, 4), 2);
+    // Mapping a file came after 6.12.
+    const file = words(40, 6, 1, 99, 0, 0, 4096, 0, 0, 0);
+    assert.equal(call.ioctlBytes(iommufd, 0x3b8f, file), -refusal);
+  });
+}
 
 test("a device is opened by its node, bound, and in use until it is closed", () => {
   const platform = readPlatform({

@@ -2,6 +2,7 @@
 import { InterruptDomain } from "../driver/index.js";
 import { BUFFER_MEMORY, type Call, type OpenFile, type SharedMemoryMaker } from "../files/index.js";
 import { IommufdFile, type IommufdPorts } from "../iommufd/index.js";
+import { SelftestFiles } from "../iommufd/selftest/index.js";
 import type { HostSystem } from "../system/index.js";
 import type { Bdf } from "../units/index.js";
 import { VfioFiles } from "../vfio/index.js";
@@ -29,12 +30,15 @@ export class SystemDeviceFiles implements DeviceFiles {
   readonly vfio: VfioFiles;
   readonly #system: HostSystem;
   readonly #ports: IommufdPorts;
+  /** On a platform for the kernel's own tests. */
+  readonly selftest: SelftestFiles | undefined;
 
   /** Takes the interrupts of the machine over. */
   constructor(system: HostSystem, options: DeviceFilesOptions = {}) {
     const memory = options.memory ?? BUFFER_MEMORY;
     this.#system = system;
     this.#ports = { memory, ...options.iommufd };
+    this.selftest = selftestOf(system, this.#ports);
     this.interrupts = new InterruptDomain(system.machine, system.driver);
     this.vfio = new VfioFiles({
       system,
@@ -48,6 +52,7 @@ export class SystemDeviceFiles implements DeviceFiles {
 
   iommufd(call: Call): OpenFile {
     const rdev = { major: MISC_MAJOR, minor: IOMMU_MINOR };
+    if (this.selftest !== undefined) return this.selftest.open(call.process, { rdev });
     const file = new IommufdFile(this.#system, this.#ports, call.process, { rdev });
     const { contexts } = this.#system;
     contexts.add(file.iommufd);
@@ -80,4 +85,11 @@ export class SystemDeviceFiles implements DeviceFiles {
   askBack(bdf: Bdf): void {
     this.vfio.requestRelease(bdf);
   }
+}
+
+function selftestOf(system: HostSystem, ports: IommufdPorts): SelftestFiles | undefined {
+  const { selftest } = system.machine.platform;
+  if (selftest === undefined) return undefined;
+  const kernel = selftest === "linux-6.12" ? "6.12" : "7.2";
+  return new SelftestFiles({ kernel, allocations: system.allocations }, ports);
 }

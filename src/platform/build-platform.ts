@@ -16,6 +16,8 @@ export interface BuiltPlatform {
   readonly facts: HostFacts;
   /** The rule set the file asks for. */
   readonly rules: RuleSet | undefined;
+  /** /dev/iommu is for this kernel's own tests: mock devices, and the test command. */
+  readonly selftest: "linux-6.12" | "linux-7.2" | undefined;
   /** Addresses of named devices. */
   readonly names: ReadonlyMap<string, Bdf>;
   /** Functions with a DMA test engine; all others are stubs. */
@@ -72,7 +74,7 @@ function buildFrom(
     else problems.add(["engines", i], "is no function of the capture", "an address in it");
   });
   problems.throwIfAny();
-  const { rules, ...said } = node.host ?? {};
+  const { rules, selftest, ...said } = node.host ?? {};
   const known = Object.fromEntries(Object.entries(said).filter(([, v]) => v !== undefined));
   const tables = replacedTables(node.iommu, functions, captured);
   const facts = { ...captured?.facts, ...known, ...tables };
@@ -80,6 +82,7 @@ function buildFrom(
     functions,
     facts,
     rules,
+    selftest,
     names: new Map(),
     engines,
     mediated: new Map(),
@@ -152,7 +155,7 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
     const owner = vmd === undefined ? undefined : names.get(vmd);
     if (owner !== undefined) owners.set(segment, owner);
   }
-  const { kernel, architecture, commandLine, firmware, rules } = node.host ?? {};
+  const { kernel, architecture, commandLine, firmware, rules, selftest } = node.host ?? {};
   const plans = new Map(layout.functions.map((made) => [made.spec.bdf, made]));
   return {
     functions: layout.functions.map(({ spec }) => {
@@ -168,6 +171,7 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
       ...statedTables(node.iommu, layout.functions),
     },
     rules,
+    selftest,
     names,
     engines,
     mediated,

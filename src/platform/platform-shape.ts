@@ -194,6 +194,7 @@ const host = record(
     commandLine: text("a kernel command line", "^[^\\u0000-\\u001f]{0,4096}$"),
     firmware: word(["acpi", "device-tree"] as const),
     rules: word(["device-centric", "linux-6.1", "linux-6.12", "linux-7.2"] as const),
+    selftest: word(["linux-6.12", "linux-7.2"] as const),
   },
 );
 
