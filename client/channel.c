@@ -54,7 +54,7 @@ static long send_packet(int socket_fd, const struct packet *packet, const int *f
 		memset(&control, 0, CMSG_SPACE(sizeof(int) * count));
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-		struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+		struct cmsghdr *head = &control.align;
 		head->cmsg_level = SOL_SOCKET;
 		head->cmsg_type = SCM_RIGHTS;
 		head->cmsg_len = CMSG_LEN(sizeof(int) * count);
@@ -272,8 +272,8 @@ static unsigned claim_slot(struct process *process)
 /* The thread's number, asked once in each process. */
 static uint32_t thread_number(const struct process *process)
 {
-	static __thread uint32_t known;
-	static __thread uint32_t of_process;
+	static __thread uint32_t known __attribute__((tls_model("initial-exec")));
+	static __thread uint32_t of_process __attribute__((tls_model("initial-exec")));
 	if (of_process != process->pid) {
 		known = (uint32_t)SYS(SYS_gettid);
 		of_process = process->pid;

@@ -6,6 +6,12 @@
  * connection first, in packets that name the slot. All numbers are little endian.
  *
  * The daemon has the same numbers in src/daemon/transport/frame.ts; a test compares the two.
+ *
+ * Two things the daemon may do, and the client makes use of when it does:
+ * - create the empty file IOASIS_ROOT/.complete when the tree is laid out: a program that only reads
+ *   plain files and links of the tree then needs no connection;
+ * - put the path or label of the file, without terminating zero, into the reply of RESOLVE: what
+ *   /proc/PID/fd shows of a descriptor that was inherited or received.
  */
 #ifndef IOASIS_FRAME_H
 #define IOASIS_FRAME_H

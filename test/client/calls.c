@@ -5,8 +5,12 @@
  * The server's ioctls are described in server.c.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <fts.h>
+#include <glob.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -350,6 +354,69 @@ static void check_files(void)
 	check("back", chdir("/") == 0 && access("dev/iommu", F_OK) == 0);
 }
 
+/* ---- walks ---- */
+
+static int walked_files, walked_links, walked_directories;
+
+static int count_walked(const char *path, const struct stat *status, int type, struct FTW *at)
+{
+	(void)status;
+	walked_files += type == FTW_F;
+	walked_links += type == FTW_SL;
+	walked_directories += type == FTW_D || type == FTW_DP;
+	return strncmp(path, "/sys/", 5) != 0 || at->base < 5;
+}
+
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static void check_walks(void)
+{
+	glob_t found = { 0 };
+	struct dirent **entries;
+	check("glob", glob("/sys/bus/pci/dev*/*/vend[o]r", 0, NULL, &found) == 0 &&
+			      found.gl_pathc == 1 && strcmp(found.gl_pathv[0], DEVICE "/vendor") == 0);
+	globfree(&found);
+	int count = scandir("/dev/vfio", &entries, NULL, alphasort);
+	check("scandir", count == 4 && strcmp(entries[2]->d_name, "devices") == 0 &&
+				 entries[3]->d_type == DT_CHR);
+	check("nftw", nftw("/sys/kernel/iommu_groups", count_walked, 8, FTW_PHYS) == 0 &&
+			      walked_links == 1 && walked_directories == 3 && walked_files == 0);
+	char *paths[] = { (char *)(uintptr_t) "/sys/devices/pci0000:00", NULL };
+	char order[1024] = "";
+	FTS *walk = fts_open(paths, FTS_PHYSICAL, by_name);
+	FTSENT *entry;
+	while (walk != NULL && (entry = fts_read(walk)) != NULL)
+		snprintf(order + strlen(order), sizeof order - strlen(order), "%d%s ",
+			 entry->fts_info, entry->fts_level < 2 ? "" : entry->fts_name);
+	check("fts", strcmp(order, "1 1 8busy 8config 8device 12driver 8driver_override "
+				   "12iommu_group 12subsystem 8vendor 6 6 ") == 0);
+	if (walk != NULL)
+		fts_close(walk);
+	walk = fts_open(paths, FTS_PHYSICAL, NULL);
+	entry = fts_read(walk);
+	FTSENT *children = fts_children(walk, 0);
+	check("children of fts", children != NULL && children->fts_link == NULL &&
+					 strcmp(children->fts_name, "0000:00:01.0") == 0);
+	entry = fts_read(walk);
+	fts_set(walk, entry, FTS_SKIP);
+	check("skipping in fts", fts_read(walk)->fts_info == FTS_DP && fts_read(walk)->fts_level == 0 &&
+					 fts_read(walk) == NULL);
+	fts_close(walk);
+	DIR *merged = opendir("/sys/module");
+	int seen = 0;
+	struct dirent *one;
+	while ((one = readdir(merged)) != NULL)
+		seen += strcmp(one->d_name, "vfio_pci") == 0;
+	rewinddir(merged);
+	while ((one = readdir(merged)) != NULL)
+		seen += 10 * (strcmp(one->d_name, "vfio_pci") == 0);
+	closedir(merged);
+	check("a merged directory, twice", seen == 11);
+}
+
 static int count_lines(const char *path, const char *key, unsigned long *value)
 {
 	char line[512];
@@ -485,6 +552,7 @@ int main(int count, char **arguments)
 	check_sent(fd);
 	check_poll(fd);
 	check_files();
+	check_walks();
 	check_status();
 	check_memory(fd);
 	check_many(fd);
