@@ -10,6 +10,7 @@
 import { workerData } from "node:worker_threads";
 import { UapiError } from "../../src/abi/index.js";
 import { PlatformEngine } from "../../src/daemon/engine/platform-engine.io.js";
+import { FaultInjection, MemoryAccounts, Refusals } from "../../src/door/index.js";
 import {
   type Call,
   type EventFd,
@@ -130,6 +131,9 @@ const platform = new PlatformEngine({
   socket,
   kernel: (maker) => ({
     memory: new PhysicalMemory(),
+    accounts: new MemoryAccounts(),
+    injection: new FaultInjection(),
+    refusals: new Refusals(),
     open: (_call, path) => {
       if (path === "/dev/iommu") return new DummyFile(maker, FileKind.iommufd);
       throw new UapiError("ENOENT", "no such file");

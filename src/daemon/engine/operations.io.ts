@@ -22,7 +22,6 @@ export interface Desk {
   readonly deviceMemories: DeviceMemories;
   /** Files whose last descriptor is closed are released when this returns. */
   drainHangUps(): void;
-  processOf(pid: number): Session | undefined;
   /** Makes the tree of files, when it is not there yet. */
   makeTree(): void;
   /** A program or a call that cannot be served. */
@@ -35,6 +34,8 @@ export interface Request {
   readonly session: Session;
   readonly slot: number;
   readonly call: SlotCall;
+  /** Of an open, once it was read. */
+  path?: string;
 }
 
 const NO_OFFSET = 0xffff_ffff_ffff_ffffn;
@@ -66,6 +67,7 @@ function reply({ session, slot, call }: Request, bytes: Uint8Array): void {
 function open(request: Request): number {
   const { desk, call, session, slot } = request;
   const path = new TextDecoder().decode(requestBytes(request));
+  request.path = path;
   const flags = session.channel.word(slot, SlotWord.COMMAND);
   const file = desk.kernel.open(call, path, flags);
   call.newDescriptor(file, "result", (flags & O_CLOEXEC) !== 0);
@@ -185,8 +187,11 @@ function unmapped({ session, slot }: Request): number {
 
 function status(request: Request): number {
   const pid = Number(new TextDecoder().decode(requestBytes(request)));
-  const state = request.desk.processOf(pid)?.state;
-  const figures = BigUint64Array.of(BigInt(state?.pinnedKiB ?? 0), BigInt(state?.lockedKiB ?? 0));
+  const { accounts } = request.desk.kernel;
+  const figures = BigUint64Array.of(
+    BigInt(accounts.pinnedKiB(pid)),
+    BigInt(accounts.lockedKiB(pid)),
+  );
   reply(request, new Uint8Array(figures.buffer));
   return 0;
 }

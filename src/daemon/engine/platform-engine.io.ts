@@ -1,14 +1,13 @@
 /** Everything of the engine's thread, put together around a kernel. */
-import type { UapiError } from "../../abi/index.js";
 import type { PhysicalMemory } from "../../memory/index.js";
 import { DeviceMemories } from "../memory/device-memory.io.js";
 import type { LostAccesses } from "../memory/private-memory.io.js";
-import { type LockedByUser, ProcessState } from "../memory/process-state.io.js";
+import { type OpenAccount, ProcessState } from "../memory/process-state.io.js";
 import { SharedFiles } from "../memory/shared-files.io.js";
 import { Engine } from "./engine.io.js";
 import type { EngineKernel } from "./kernel-port.js";
 import { Listener } from "./listener.io.js";
-import type { Desk, Request } from "./operations.io.js";
+import type { Desk } from "./operations.io.js";
 import { PassedFiles } from "./passed-files.io.js";
 import { Server } from "./serve.io.js";
 
@@ -18,7 +17,6 @@ export interface PlatformEngineOptions {
   /** Makes the kernel on memory that programs can map. */
   readonly kernel: (deviceMemories: DeviceMemories) => EngineKernel;
   readonly makeTree?: (() => void) | undefined;
-  readonly refused?: ((request: Request, error: UapiError) => void) | undefined;
   /** A line for the log. */
   readonly note?: ((text: string) => void) | undefined;
 }
@@ -30,7 +28,6 @@ export class PlatformEngine {
   readonly sharedFiles: SharedFiles;
   readonly lost: LostAccesses = { reads: 0, writes: 0 };
   readonly #listener: Listener;
-  readonly #locked: LockedByUser = new Map();
   readonly #memory: PhysicalMemory;
 
   /** @throws what making the kernel throws, and SystemError. */
@@ -47,15 +44,16 @@ export class PlatformEngine {
       sharedFiles: this.sharedFiles,
       deviceMemories,
       drainHangUps: () => engine.drainHangUps(),
-      processOf: (pid) => engine.sessions.find((session) => session.pid === pid),
       makeTree: options.makeTree ?? ((): void => {}),
       note: (session, text) => note(`process ${session.pid}: ${text}`),
     };
     const files = new PassedFiles(engine.openFiles, this.sharedFiles, engine.watchers);
     this.server = new Server(desk, files);
-    this.server.refused = options.refused;
     this.#listener = new Listener(options.socket, engine, {
-      admit: (pid) => new ProcessState(pid, this.#memory, this.#locked, this.lost),
+      admit: (pid) => {
+        const open: OpenAccount = (...of) => this.kernel.accounts.account(...of);
+        return new ProcessState(pid, this.#memory, open, this.lost);
+      },
       turnedAway: (pid, why) => note(`process ${pid} was turned away: ${why}`),
     });
   }

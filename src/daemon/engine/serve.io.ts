@@ -2,7 +2,8 @@
 import { UapiError } from "../../abi/index.js";
 import { closeDescriptor } from "../ffi/descriptors.io.js";
 import { SystemError } from "../ffi/libc.io.js";
-import { HeaderWord, ReplyFlag, SlotWord } from "../transport/frame.js";
+import { HeaderWord, Operation, ReplyFlag, SlotWord } from "../transport/frame.js";
+import { callName } from "./call-name.io.js";
 import { type Desk, describe, OPERATIONS, type Request } from "./operations.io.js";
 import type { PassedFiles } from "./passed-files.io.js";
 import type { Session } from "./session.io.js";
@@ -22,8 +23,6 @@ export class Server {
   #call: SlotCall | undefined;
   /** Undefined: nobody watches, and nothing is measured. */
   listener: CallListener | undefined;
-  /** Told of each refusal. */
-  refused: ((request: Request, error: UapiError) => void) | undefined;
 
   constructor(desk: Desk, files: PassedFiles) {
     this.#desk = desk;
@@ -48,15 +47,24 @@ export class Server {
     channel.setWord(slot, SlotWord.REPLY, 0);
     try {
       const operation = OPERATIONS[channel.word(slot, SlotWord.OP)];
-      result = operation === undefined ? -ENOSYS : operation(request);
+      if (operation === undefined) result = -ENOSYS;
+      else result = this.#desk.kernel.injection.during(call.tid, () => operation(request));
     } catch (thrown) {
       error = refusalOf(thrown);
       result = -error.errno;
-      this.refused?.(request, error);
+      this.#keep(request, error);
     }
     if (result >= 0) result = this.#sendNew(request, result);
     this.#finish(request, result);
     this.listener?.answered(request, began, result, error);
+  }
+
+  /** Keeps a refusal for who asks why. */
+  #keep(request: Request, error: UapiError): void {
+    const { session, slot, call } = request;
+    const isIoctl = session.channel.word(slot, SlotWord.OP) === Operation.IOCTL;
+    const command = isIoctl ? session.channel.word(slot, SlotWord.COMMAND) >>> 0 : 0;
+    this.#desk.kernel.refusals.add(call, callName(request), error, command);
   }
 
   #finish({ session, slot, call }: Request, result: number): void {

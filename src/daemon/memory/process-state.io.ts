@@ -1,58 +1,27 @@
 /** A connected process as the platform's kernel sees it: memory, rights, locked pages. */
+import type { ProcessAccount } from "../../door/index.js";
 import type { LockedMemory, UserProcess } from "../../files/index.js";
 import type { PhysicalMemory } from "../../memory/index.js";
 import type { LostAccesses } from "./private-memory.io.js";
 import { ProcessMemory } from "./process-memory.io.js";
 import { type Rights, rightsOf } from "./rights.io.js";
 
-const KIB_PER_PAGE = 4;
-
-/** Pages that one user's processes, or one process, have locked. */
-export class LockedPages {
-  pages = 0;
-}
-
-/** Charged against the limit that the charging process has now. */
-class Locked implements LockedMemory {
-  readonly #locked: LockedPages;
-  readonly #limit: () => number;
-
-  constructor(locked: LockedPages, limit: () => number) {
-    this.#locked = locked;
-    this.#limit = limit;
-  }
-
-  charge(pages: number): boolean {
-    if (this.#locked.pages + pages > this.#limit()) return false;
-    this.#locked.pages += pages;
-    return true;
-  }
-
-  uncharge(pages: number): void {
-    this.#locked.pages -= pages;
-  }
-}
-
-/** Locked pages of each user. */
-export type LockedByUser = Map<number, LockedPages>;
+/** Opens the account of a process. @param limit pages it may lock; asked at each charge. */
+export type OpenAccount = (pid: number, uid: number, limit: () => number) => ProcessAccount;
 
 export class ProcessState implements UserProcess {
   readonly pid: number;
   readonly label: string;
   readonly memory: ProcessMemory;
-  readonly processLocked: LockedMemory;
-  readonly #locked = new LockedPages();
-  readonly #byUser: LockedByUser;
+  readonly #openAccount: OpenAccount;
   #rights: Rights | undefined;
-  #userLocked: LockedMemory | undefined;
-  #pinned = 0;
+  #account: ProcessAccount | undefined;
 
-  constructor(pid: number, memory: PhysicalMemory, byUser: LockedByUser, lost: LostAccesses) {
+  constructor(pid: number, memory: PhysicalMemory, open: OpenAccount, lost: LostAccesses) {
     this.pid = pid;
     this.label = `process ${pid}`;
     this.memory = new ProcessMemory(pid, memory, lost);
-    this.#byUser = byUser;
-    this.processLocked = new Locked(this.#locked, () => this.rights.lockLimit);
+    this.#openAccount = open;
   }
 
   get rights(): Rights {
@@ -73,31 +42,21 @@ export class ProcessState implements UserProcess {
   }
 
   get userLocked(): LockedMemory {
-    if (this.#userLocked !== undefined) return this.#userLocked;
-    const { uid } = this.rights;
-    const locked = this.#byUser.get(uid) ?? new LockedPages();
-    this.#byUser.set(uid, locked);
-    this.#userLocked = new Locked(locked, () => this.rights.lockLimit);
-    return this.#userLocked;
+    return this.#accountNow().userLocked;
+  }
+
+  get processLocked(): LockedMemory {
+    return this.#accountNow().processLocked;
   }
 
   countPinned(pages: number): void {
-    this.#pinned += pages;
-  }
-
-  /** VmPin and VmLck of /proc/PID/status. */
-  get pinnedKiB(): number {
-    return this.#pinned * KIB_PER_PAGE;
-  }
-
-  get lockedKiB(): number {
-    return this.#locked.pages * KIB_PER_PAGE;
+    this.#accountNow().countPinned(pages);
   }
 
   /** The program changed its rights or limits. */
   forgetRights(): void {
     this.#rights = undefined;
-    this.#userLocked = undefined;
+    this.#account = undefined;
   }
 
   /** What is known of the address space may have changed since the last call. */
@@ -109,5 +68,10 @@ export class ProcessState implements UserProcess {
   leave(): void {
     // Rights as they were: what it left behind is still charged against them.
     this.memory.end();
+  }
+
+  #accountNow(): ProcessAccount {
+    this.#account ??= this.#openAccount(this.pid, this.rights.uid, () => this.rights.lockLimit);
+    return this.#account;
   }
 }
