@@ -20,6 +20,7 @@ import { SpinBudget } from "./spin.js";
 /** How often a client looks at its slot before it sleeps, while calls keep coming. */
 const CLIENT_SPINS = 2000;
 const LOAD_CHECK_MS = 5;
+const IDLE_MS = 20;
 /** Looks between two looks at the clock. */
 const LOOKS = 64;
 
@@ -39,8 +40,8 @@ export class Engine {
   #answered = 0;
   /** Calls answered since the start. */
   calls = 0;
-  /** Told when a process leaves. */
-  left: ((session: Session) => void) | undefined;
+  /** Set while somebody watches: called when nothing has happened for a short while. */
+  idle: (() => void) | undefined;
 
   constructor() {
     this.epoll.add(this.doorbell, EpollEvent.in);
@@ -73,7 +74,6 @@ export class Engine {
     this.#list = [...this.#sessions.values()];
     this.epoll.remove(session.fd);
     session.close();
-    this.left?.(session);
   }
 
   /** Ends `run` after the call that is being served. */
@@ -145,7 +145,11 @@ export class Engine {
   #sleep(): void {
     for (const { channel } of this.#list) channel.setHeader(HeaderWord.ASLEEP, 1);
     const isPending = this.#hasPending();
-    const count = this.epoll.wait(isPending ? 0 : -1);
+    let count = this.epoll.wait(isPending ? 0 : this.idle === undefined ? -1 : IDLE_MS);
+    if (count === 0 && this.idle !== undefined && !isPending) {
+      this.idle();
+      count = this.epoll.wait(-1);
+    }
     for (const { channel } of this.#list) channel.setHeader(HeaderWord.ASLEEP, 0);
     if (!isPending) this.#woke();
     for (let i = 0; i < count; i++) this.#happened(i);
