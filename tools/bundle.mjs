@@ -50,7 +50,9 @@ const nodeModules = {
     build.onLoad({ filter: /.*/, namespace: "node-modules" }, ({ path }) => ({
       contents:
         path === "node:child_process"
-          ? `exports.spawn = (...args) => __node("${path}").spawn(...args);`
+          ? ["spawn", "execFileSync"]
+              .map((name) => `exports.${name} = (...args) => __node("${path}").${name}(...args);`)
+              .join("\n")
           : `module.exports = __node("${path}");`,
       loader: "js",
     }));
@@ -79,7 +81,13 @@ async function bundle() {
   mkdirSync(INTO, { recursive: true });
   const { metafile } = await build({
     metafile: true,
-    entryPoints: [join(FROM, "cli", "main.js")],
+    // The engine's thread is started by the name of its file, beside the others.
+    entryPoints: {
+      main: join(FROM, "cli", "main.js"),
+      "engine-thread.io": join(FROM, "daemon", "run", "engine-thread.io.js"),
+    },
+    // Finds its binary beside itself.
+    external: ["koffi"],
     outdir: INTO,
     bundle: true,
     absWorkingDir: ROOT,

@@ -52,6 +52,18 @@ Examples:
                                                     all of them, and where the rule sets differ
   ioasis play - < s13.yaml                          a scenario from standard input
   ioasis play s13.yaml --trace-file s13.json        for ui.perfetto.dev`,
+  run: `
+Examples:
+  ioasis run -- lspci -tv                           what the default platform looks like
+  ioasis run --platform host.yaml -- ./my-driver    a program that uses VFIO or /dev/iommu
+  ioasis run --name lab -- ./my-driver              on a platform that ioasis serve runs`,
+  serve: `
+Examples:
+  ioasis serve --name lab --platform host.yaml`,
+  trace: `
+Examples:
+  ioasis trace lab                                  live
+  ioasis trace lab --perfetto lab.json              for ui.perfetto.dev`,
   capture: `
 Examples:
   sudo ioasis capture > host.json            everything the other commands need, to mail
@@ -78,7 +90,8 @@ export async function main(
     await program.parseAsync(argv, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    if (InputError.is(error) || error instanceof UsageError) {
+    const isPlain = InputError.is(error) || error instanceof UsageError;
+    if (isPlain || (error instanceof Error && error.name === "DaemonError")) {
       out.note(`ioasis: ${error.message}`);
       return 2;
     }
@@ -156,6 +169,41 @@ const COMMANDS: readonly CommandRow[] = [
     analysis: false,
   },
   {
+    name: "run",
+    operands: "[program...]",
+    text: "a program on a platform: /dev/iommu, VFIO and sysfs without hardware",
+    load: async () => (await import("./commands/run.io.js")).run,
+    analysis: false,
+  },
+  {
+    name: "serve",
+    operands: "",
+    text: "a platform that several programs share",
+    load: async () => (await import("./commands/serve.io.js")).run,
+    analysis: false,
+  },
+  {
+    name: "ps",
+    operands: "",
+    text: "the platforms that run",
+    load: async () => (await import("./commands/ps.io.js")).run,
+    analysis: false,
+  },
+  {
+    name: "why",
+    operands: "[name]",
+    text: "the last refusals of a running platform, with reasons",
+    load: async () => (await import("./commands/why.io.js")).run,
+    analysis: false,
+  },
+  {
+    name: "trace",
+    operands: "[name]",
+    text: "what happens on a running platform: calls, DMA, faults",
+    load: async () => (await import("./commands/trace.io.js")).run,
+    analysis: false,
+  },
+  {
     name: "completion",
     operands: "<shell>",
     text: "completion script for bash, zsh or fish",
@@ -169,6 +217,7 @@ export function makeProgram(execute: Execute): Command {
   const program = new Command("ioasis")
     .description("Why devices share an IOMMU group, what each may do, and what can reach what.")
     .version(VERSION, "-V, --version")
+    .enablePositionalOptions()
     .exitOverride()
     .showHelpAfterError("(ioasis --help lists the commands)")
     .configureHelp({ helpWidth: 100 })
@@ -217,12 +266,33 @@ function addCommand(program: Command, row: CommandRow, execute: Execute): void {
       .option("--trace-file <file>", "write a trace for Perfetto or Chrome's tracing page")
       .option("--json", "JSON: every step, every record of its trace, and the differences");
   }
+  if (name === "run" || name === "serve") addPlatformOptions(command, name);
+  if (name === "ps" || name === "why") command.option("--json", "JSON");
+  if (name === "trace") {
+    command.option("--perfetto <file>", "write a trace for Perfetto or Chrome's tracing page");
+  }
   if (name === "capture") {
     command
       .option("--from <source...>", "convert another capture instead of reading this host")
       .option("--redact", "leave out serial numbers, MAC addresses and host names")
       .option("--shell", "print a one-line capture command for hosts without ioasis");
   }
+}
+
+function addPlatformOptions(command: Command, name: string): void {
+  command
+    .passThroughOptions()
+    .option("--platform <file>", "a platform file, or the name of one that comes along")
+    .option("--name <name>", name === "run" ? "join the running platform of this name" : "its name")
+    .addOption(
+      new Option(
+        "--bind <functions>",
+        "which functions vfio-pci has: addresses, all, none",
+      ).argParser((text: string) => text.split(",")),
+    )
+    .option("--rules <set>", "device-centric | linux-7.2 (default: as the platform says)")
+    .option("--strict", "tell of calls that Linux lets pass without a word")
+    .option("--trace <file>", "write a trace for Perfetto or Chrome's tracing page");
 }
 
 function addAnalysisOptions(command: Command): void {

@@ -21,6 +21,12 @@ export interface CommonOptions {
   readonly write?: boolean;
   readonly addressType?: string;
   readonly platform?: string;
+  /** run and serve only. */
+  readonly name?: string;
+  readonly bind?: readonly string[];
+  readonly trace?: string;
+  /** trace only. */
+  readonly perfetto?: string;
 }
 
 /** `program` is the whole command tree, for what is made from it (completion). */

@@ -11,8 +11,11 @@ export interface Output {
   readonly note: (text: string) => void;
 }
 
-/** 0 success, 1 computed differs from recorded (with --check), 2 bad input or usage. */
-export type ExitCode = 0 | 1 | 2;
+/**
+ * 0 success, 1 computed differs from recorded (with --check), 2 bad input or usage; of \`run\` the
+ * program's own.
+ */
+export type ExitCode = number;
 
 /** A wrong argument: exit code 2, one line on standard error. */
 export class UsageError extends Error {

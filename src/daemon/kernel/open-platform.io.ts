@@ -1,17 +1,14 @@
-/** From the name of a platform to its kernel. */
+/** From a platform file to its kernel. */
 import { randomFillSync } from "node:crypto";
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { PlatformKernel } from "../../door/index.js";
+import { PlatformKernel, SystemDeviceFiles } from "../../door/index.js";
 import { loadPlatform } from "../../host/io/scenario-file.io.js";
-import { type Bdf, parseBdf } from "../../units/index.js";
+import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
+import { refusalLines } from "../../view/index.js";
 import type { EngineKernel } from "../engine/kernel-port.js";
 import type { DeviceMemories } from "../memory/device-memory.io.js";
 import { DaemonError } from "../place/daemon-error.js";
 import type { EngineThreadData } from "../run/engine-options.js";
-import { deviceFiles } from "./device-files.js";
-import { openIommufd } from "./open-iommufd.js";
+import { trapText } from "./trap-text.js";
 
 /** What the engine runs, and what people are told about it. */
 export interface OpenedPlatform {
@@ -20,31 +17,14 @@ export interface OpenedPlatform {
   readonly rules: string;
 }
 
-/** The package's folder. */
-export function packageRoot(): string {
-  for (let at = dirname(fileURLToPath(import.meta.url)); ; at = dirname(at)) {
-    if (existsSync(join(at, "package.json"))) return at;
-    if (at === dirname(at)) throw new DaemonError("the package's folder cannot be found");
-  }
-}
-
-/** The default: two engines behind a switch without ACS. */
-export const DEFAULT_PLATFORM = "the-e-mail";
-
 /**
- * Path of a platform file, given as a path or as the name of one that comes with the package.
- * @throws DaemonError.
+ * Reads and builds a platform.
+ * @param told of calls that Linux lets pass without a word (`strict`).
+ * @throws InputError when the file is no platform, UapiError when its IOMMUs cannot be set up.
  */
-export function platformPath(given: string): string {
-  if (existsSync(given)) return given;
-  const shipped = join(packageRoot(), "examples", "platforms", `${given}.yaml`);
-  if (!given.includes("/") && existsSync(shipped)) return shipped;
-  throw new DaemonError(`no platform "${given}": neither a file nor the name of one that comes along`);
-}
-
-/** @throws InputError when the file is no platform, UapiError when its IOMMUs cannot be set up. */
 export async function openPlatform(
   data: EngineThreadData,
+  told: (text: string) => void,
 ): Promise<(memories: DeviceMemories) => OpenedPlatform> {
   const { name, platform } = await loadPlatform(data.platform);
   return (memories) => {
@@ -52,10 +32,16 @@ export async function openPlatform(
       rules: data.rules,
       bind: data.bind === undefined ? undefined : boundAtStart(data.bind),
       files: (kernel) =>
-        deviceFiles(kernel, {
+        new SystemDeviceFiles(kernel.system, {
           memory: memories,
           fillRandom: (bytes) => randomFillSync(bytes),
-          openIommufd: openIommufd(kernel, memories, data.strict),
+          iommufd: {
+            memory: memories,
+            sentence: (evidence) => refusalLines([evidence], formatBdf)[0] ?? "",
+            refusals: kernel.refusals,
+            strict: data.strict,
+            onTrap: (trap) => told(trapText(trap)),
+          },
         }),
     });
     const kernel = Object.assign(made, { memory: made.system.machine.memory });

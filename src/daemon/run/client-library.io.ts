@@ -52,10 +52,10 @@ function compile(folder: string, sources: readonly string[], path: string): void
     renameSync(made, path);
   } catch (error) {
     rmSync(made, { force: true });
-    const { code, stderr } = error as { code?: string; stderr?: Buffer };
+    const { code, message, stderr } = error as Error & { code?: string; stderr?: Buffer };
     if (code === "ENOENT") {
       throw new DaemonError("no C compiler (cc) to build the client library with: install gcc");
     }
-    throw new DaemonError(`the client library does not compile:\n${stderr?.toString() ?? ""}`);
+    throw new DaemonError(`the client library does not compile: ${stderr?.toString() || message}`);
   }
 }

@@ -2,8 +2,8 @@
 import type { Refusals } from "../../door/index.js";
 import { formatBdf } from "../../units/index.js";
 import { refusalLines } from "../../view/index.js";
-import type { PlatformEngine } from "../engine/platform-engine.io.js";
 import type { EngineKernel } from "../engine/kernel-port.js";
+import type { PlatformEngine } from "../engine/platform-engine.io.js";
 import type { RefusalRecord, StatusRecord } from "./engine-options.js";
 
 /** The last refusals, oldest first. */

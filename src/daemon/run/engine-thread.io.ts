@@ -4,10 +4,15 @@
  * Its event loop does not run meanwhile: orders are taken when the bell rings, reports leave by
  * messages.
  */
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import {
+  type MessagePort,
+  parentPort,
+  receiveMessageOnPort,
+  workerData,
+} from "node:worker_threads";
 import { InputError } from "../../units/index.js";
 import { PlatformEngine } from "../engine/platform-engine.io.js";
-import { takeEventFd, makeEventFd } from "../ffi/descriptors.io.js";
+import { makeEventFd, takeEventFd } from "../ffi/descriptors.io.js";
 import { type OpenedPlatform, openPlatform } from "../kernel/open-platform.io.js";
 import { DaemonError } from "../place/daemon-error.js";
 import { FileTree } from "../tree/file-tree.io.js";
@@ -18,7 +23,7 @@ import { EngineTracer } from "./engine-tracer.io.js";
 async function start(port: MessagePort): Promise<void> {
   const data = workerData as EngineThreadData;
   const tell = (report: Report): void => port.postMessage(report);
-  const open = await openPlatform(data);
+  const open = await openPlatform(data, (text) => tell({ kind: "note", text }));
   let opened: OpenedPlatform | undefined;
   let tree: FileTree | undefined;
   const platform = new PlatformEngine({
@@ -80,7 +85,10 @@ if (parentPort !== null) {
   const port = parentPort;
   start(port).catch((error: unknown) => {
     const isExpected = InputError.is(error) || DaemonError.is(error);
-    const text = error instanceof Error ? ((isExpected ? undefined : error.stack) ?? error.message) : String(error);
+    const text =
+      error instanceof Error
+        ? ((isExpected ? undefined : error.stack) ?? error.message)
+        : String(error);
     port.postMessage({ kind: "failed", text } satisfies Report);
   });
 }

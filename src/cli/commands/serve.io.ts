@@ -1,0 +1,49 @@
+/** `ioasis serve --name NAME`: a platform that several programs share, until it is interrupted. */
+import {
+  answerQuestions,
+  clientLibrary,
+  DEFAULT_PLATFORM,
+  environment,
+  packageRoot,
+  platformPath,
+  RunningDaemon,
+} from "../../daemon/index.js";
+import type { CommonOptions } from "../options.js";
+import type { ExitCode, Output } from "../output.js";
+import { engineRules, traceToFile } from "./daemon-options.io.js";
+
+export async function run(
+  out: Output,
+  _args: readonly string[],
+  options: CommonOptions,
+): Promise<ExitCode> {
+  const name = options.name ?? "default";
+  const library = clientLibrary(packageRoot());
+  const daemon = await RunningDaemon.start({
+    name,
+    platform: platformPath(options.platform ?? DEFAULT_PLATFORM),
+    rules: engineRules(options),
+    bind: options.bind,
+    strict: options.strict === true,
+    trace: options.trace !== undefined,
+  });
+  daemon.onNote = (text) => out.note(`ioasis: ${text}`);
+  const finish = options.trace === undefined ? undefined : traceToFile(daemon, options.trace);
+  const variables = environment({ folder: daemon.folder, library });
+  out.note(`platform ${name} runs; a program joins it with`);
+  out.note(`  ioasis run --name ${name} -- PROGRAM`);
+  out.note("or with these in its environment:");
+  for (const [key, value] of Object.entries(variables)) out.note(`  ${key}=${value}`);
+  const code = await new Promise<ExitCode>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => resolve(0));
+    answerQuestions(daemon, () => resolve(0));
+    daemon.onFailed = (text) => {
+      out.note(text);
+      resolve(2);
+    };
+    // The server does not keep this process alive; the engine's thread does.
+  });
+  await daemon.end();
+  finish?.();
+  return code;
+}
