@@ -3,7 +3,7 @@ import { UapiError } from "../abi/index.js";
 import { CapabilityId, type PciFunction } from "../pcie/index.js";
 import { type HostSystem, isVfioDriver } from "../system/index.js";
 import type { Bdf } from "../units/index.js";
-import { type ResetMethod, resetFunction, resetMethods } from "./function-reset.js";
+import { type ResetMethod, resetFunction, resetMethodsOf } from "../vfio/index.js";
 import type { FunctionSettings } from "./function-settings.js";
 import type { FunctionState } from "./function-state.js";
 import { standardCapability } from "./function-text.js";
@@ -13,6 +13,13 @@ import { attribute, type TreeNode } from "./tree-node.js";
 type Put = (name: string, node: TreeNode) => void;
 
 const MOST = Number.MAX_SAFE_INTEGER;
+/** What sysfs calls resets. */
+const METHOD_NAMES: Readonly<Record<ResetMethod, string>> = {
+  "function-level": "flr",
+  "advanced-features": "af_flr",
+  power: "pm",
+  bus: "bus",
+};
 const POWER_STATES = ["D0", "D1", "D2", "D3hot"];
 
 /** `enable`, `remove`, `rescan`, `driver_override`, `reset` and switches. */
@@ -41,8 +48,7 @@ export function putControls(
   toggle("broken_parity_status", "broken");
   toggle("d3cold_allowed", "d3cold");
   toggle("msi_bus", "msi");
-  const methods = resetMethods(fn);
-  if (methods.length > 0) putReset(fn, system, settings, put);
+  if (resetMethodsOf(system.machine, bdf).length > 0) putReset(fn, system, settings, put);
 }
 
 /** `sriov_*` of a PF. */
@@ -129,7 +135,7 @@ function overrideNode(system: HostSystem, bdf: Bdf): TreeNode {
 
 function putReset(fn: PciFunction, system: HostSystem, settings: FunctionSettings, put: Put): void {
   const { bdf } = fn;
-  const all = resetMethods(fn);
+  const all = resetMethodsOf(system.machine, bdf);
   const chosen = (): readonly ResetMethod[] => settings.get(bdf).resets ?? all;
   const reset = (written: string): void => {
     if (storedNumber(written, MOST) !== 1) {
@@ -143,7 +149,7 @@ function putReset(fn: PciFunction, system: HostSystem, settings: FunctionSetting
         cite: "Linux pci_reset_function()",
       });
     }
-    resetFunction(system.machine, system.function(bdf), method);
+    resetFunction(system.machine, system.function(bdf).bdf, method);
   };
   const choose = (written: string): void => {
     const names = written.split(/\s+/).filter((name) => name !== "");
@@ -151,7 +157,7 @@ function putReset(fn: PciFunction, system: HostSystem, settings: FunctionSetting
       settings.set(bdf, { resets: undefined });
       return;
     }
-    const known = names.flatMap((name) => all.filter((method) => method === name));
+    const known = names.flatMap((name) => all.filter((method) => METHOD_NAMES[method] === name));
     if (known.length !== names.length) {
       throw new UapiError("EINVAL", "the function has no such reset method", {
         cite: "Linux reset_method_store()",
@@ -159,7 +165,10 @@ function putReset(fn: PciFunction, system: HostSystem, settings: FunctionSetting
     }
     settings.set(bdf, { resets: known });
   };
-  const show = (): string => (chosen().length === 0 ? "" : `${chosen().join(" ")}\n`);
+  const show = (): string => {
+    const list = chosen().map((method) => METHOD_NAMES[method]);
+    return list.length === 0 ? "" : `${list.join(" ")}\n`;
+  };
   put("reset", attribute(0o200, { store: reset }));
   put("reset_method", attribute(0o644, { show, store: choose }));
 }

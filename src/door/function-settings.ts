@@ -1,6 +1,6 @@
 /** What was written to attributes of functions and only sysfs knows. */
 import type { Bdf } from "../units/index.js";
-import type { ResetMethod } from "./function-reset.js";
+import type { ResetMethod } from "../vfio/index.js";
 
 interface Settings {
   /** How often it was switched on by `enable`. */

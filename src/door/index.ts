@@ -2,10 +2,12 @@
 export * from "./attribute-file.js";
 export * from "./device-files.js";
 export * from "./fault-injection.js";
+export * from "./file-kernel.js";
 export * from "./memory-accounts.js";
 export * from "./numbers.js";
 export * from "./platform-kernel.js";
 export * from "./refusals.js";
+export * from "./selftest-kernel.js";
 export * from "./system-tree.js";
 export { type DeviceFiles, TreeKeeper } from "./tree-keeper.js";
 export * from "./tree-node.js";

@@ -1,106 +1,68 @@
 /**
- * PlatformKernel: a platform as programs meet it. One object holds the running system, the tree of
- * files, what processes have locked, the faults that are to be injected, and the last refusals.
- *
- * It knows nothing of sockets and processes: whoever moves the calls opens files by path, runs each
- * call inside {@link PlatformKernel.perform}, and releases files when their last descriptor closes.
+ * PlatformKernel: a platform as programs meet it: the running system of a host, its PCI functions,
+ * drivers and groups, and everything of them that shows as files.
  */
-import { UapiError } from "../abi/index.js";
-import type { Call, OpenFile } from "../files/index.js";
-import type { IsolationPort } from "../iommufd/index.js";
+import type { IommufdPorts, IsolationPort } from "../iommufd/index.js";
+import type { PhysicalMemory } from "../memory/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
 import { type BindAtStart, HostSystem } from "../system/index.js";
-import { AttributeFile } from "./attribute-file.js";
-import { FaultInjection } from "./fault-injection.js";
-import { MemoryAccounts } from "./memory-accounts.js";
-import { type KeptRefusal, Refusals } from "./refusals.js";
+import { type DeviceFilesOptions, SystemDeviceFiles } from "./device-files.js";
+import { debugNodes } from "./fail-nth-file.js";
+import { FileKernel } from "./file-kernel.js";
 import type { SystemTree } from "./system-tree.js";
 import { type DeviceFiles, TreeKeeper } from "./tree-keeper.js";
-import type { AttributeNode, TextNode, TreeNode } from "./tree-node.js";
 
 export interface PlatformKernelOptions {
   /** Default: what the platform asks for, else device-centric. */
   readonly rules?: IsolationPort["rules"] | undefined;
   /** Which functions VFIO has at the start; default `unclaimed`. */
   readonly bind?: BindAtStart | undefined;
+  /** Tasks can have allocations fail; default false. */
+  readonly injectsFaults?: boolean | undefined;
   /** Makes the files of devices for this kernel. */
   readonly files: (kernel: PlatformKernel) => DeviceFiles;
 }
 
-/** Flags of open(2), as Linux numbers them on x86-64. */
-export const OpenFlags = {
-  accessMode: 0o3,
-  writeOnly: 0o1,
-  readWrite: 0o2,
-  create: 0o100,
-  exclusive: 0o200,
-  directory: 0o200000,
-} as const;
+/** What starting a platform takes besides. */
+export interface PlatformPorts extends Omit<DeviceFilesOptions, "iommufd" | "sysfsPathOf"> {
+  readonly rules?: IsolationPort["rules"] | undefined;
+  readonly bind?: BindAtStart | undefined;
+  readonly injectsFaults?: boolean | undefined;
+  /** A sentence for a piece of evidence. */
+  readonly sentence?: IommufdPorts["sentence"];
+  /** Contexts start strict: `onTrap` is told of what Linux lets pass without a word. */
+  readonly strict?: boolean | undefined;
+  readonly onTrap?: IommufdPorts["onTrap"];
+}
 
 /** See the head of the file. */
-export class PlatformKernel {
+export class PlatformKernel extends FileKernel {
   readonly system: HostSystem;
-  readonly tree: SystemTree;
-  readonly accounts = new MemoryAccounts();
-  readonly injection = new FaultInjection();
-  readonly refusals = new Refusals();
+  override readonly tree: SystemTree;
+  override readonly memory: PhysicalMemory;
   readonly #keeper: TreeKeeper;
   readonly #files: DeviceFiles;
 
   /** @throws UapiError ENOMEM, EOPNOTSUPP: the IOMMUs cannot be set up. */
   constructor(platform: BuiltPlatform, options: PlatformKernelOptions) {
+    super({ injectsFaults: options.injectsFaults ?? false });
     const asked = platform.rules === "linux-7.2" ? "linux-7.2" : "device-centric";
     this.system = new HostSystem(platform, {
       rules: options.rules ?? asked,
       bind: options.bind,
       allocations: this.injection,
     });
+    this.memory = this.system.machine.memory;
     const files = options.files(this);
     this.#files = files;
     this.system.drivers.isOpen = (bdf) => files.isOpen(bdf);
     this.system.drivers.askBack = (bdf) => files.askBack(bdf);
     this.#keeper = new TreeKeeper(this.system, files);
     this.tree = this.#keeper.tree;
+    if (this.injectsFaults) this.tree.putAll(debugNodes());
     this.system.onChange = () => this.#keeper.refresh();
-  }
-
-  /**
-   * Opens a file of the platform; links are followed.
-   * @param path absolute, as the program sees it.
-   * @param flags of open(2).
-   * @throws UapiError ENOENT, ENOTDIR, ELOOP, EISDIR, EEXIST, EACCES, or what the device throws.
-   */
-  open(call: Call, path: string, flags: number): OpenFile {
-    const { node, path: found } = this.tree.resolve(path);
-    const evidence = [{ kind: "path", path: found }];
-    if ((flags & OpenFlags.create) !== 0 && (flags & OpenFlags.exclusive) !== 0) {
-      throw new UapiError("EEXIST", "the file is there already", { evidence });
-    }
-    if (node.kind === "directory") {
-      throw new UapiError("EISDIR", "the path is a directory", { evidence });
-    }
-    if ((flags & OpenFlags.directory) !== 0) {
-      throw new UapiError("ENOTDIR", "the path is no directory", { evidence });
-    }
-    if (node.kind === "character") return node.open(call);
-    checkAccess(node, flags, found);
-    if (node.kind === "text") return new AttributeFile(found, shown(node));
-    if (node.kind === "attribute") return new AttributeFile(found, node);
-    throw new UapiError("ELOOP", "the path ends in a link", { evidence });
-  }
-
-  /**
-   * Runs one call of a program: its allocations count for the task, a refusal is kept.
-   * @param what for people: `ioctl 0x3b85`.
-   * @param command of an ioctl.
-   */
-  perform<T>(call: Call, what: string, work: () => T, command = 0): T {
-    try {
-      return this.injection.during(call.tid, work);
-    } catch (error) {
-      if (UapiError.is(error)) this.refusals.add(call, what, error, command);
-      throw error;
-    }
+    // A unit that has logged something is read at once: nobody waits for its interrupt.
+    this.system.machine.onUnitEvent = () => this.system.driver.poll();
   }
 
   /** The tree made anew from the system as it is: equal to {@link tree}, and of no further use. */
@@ -108,40 +70,29 @@ export class PlatformKernel {
     return new TreeKeeper(this.system, this.#files).tree;
   }
 
-  /** The last refusal of a thread. */
-  lastRefusal(tid: number): KeptRefusal | undefined {
-    return this.refusals.last(tid);
-  }
-
-  /** VmPin of a process, in KiB. */
-  pinnedKiB(pid: number): number {
-    return this.accounts.pinnedKiB(pid);
-  }
-
-  /** VmLck of a process, in KiB. */
-  lockedKiB(pid: number): number {
-    return this.accounts.lockedKiB(pid);
+  /** Directory of a function below /sys/devices. */
+  sysfsPathOf(bdf: Parameters<TreeKeeper["pathOf"]>[0]): string | undefined {
+    return this.#keeper.pathOf(bdf);
   }
 }
 
-/** Linux kernfs_fop_open(): not even root opens an attribute for what it cannot do. */
-function checkAccess(node: TreeNode, flags: number, path: string): void {
-  if (node.kind === "link") return;
-  const access = flags & OpenFlags.accessMode;
-  const reads = access !== OpenFlags.writeOnly;
-  const writes = access === OpenFlags.writeOnly || access === OpenFlags.readWrite;
-  const refuse = (what: string): never => {
-    throw new UapiError("EACCES", `the attribute cannot be ${what}`, {
-      evidence: [{ kind: "path", path }],
-      cite: "Linux kernfs_fop_open()",
-    });
-  };
-  if (reads && (node.mode & 0o444) === 0) refuse("read");
-  if (writes && (node.mode & 0o222) === 0) refuse("written");
-}
-
-/** Text that does not change, as an attribute. */
-function shown(node: TextNode): AttributeNode {
-  const handlers = { show: () => node.text, store: () => {} };
-  return { kind: "attribute", mode: node.mode, size: 4096, text: handlers };
+/**
+ * Starts a platform whose device files are VFIO's and /dev/iommu.
+ * @throws UapiError ENOMEM, EOPNOTSUPP: the IOMMUs cannot be set up.
+ */
+export function startPlatform(platform: BuiltPlatform, ports: PlatformPorts = {}): PlatformKernel {
+  const { rules, bind, injectsFaults, sentence, strict, onTrap, ...files } = ports;
+  return new PlatformKernel(platform, {
+    rules,
+    bind,
+    injectsFaults,
+    files: (kernel) => {
+      const { refusals } = kernel;
+      return new SystemDeviceFiles(kernel.system, {
+        ...files,
+        iommufd: { sentence, strict, onTrap, refusals },
+        sysfsPathOf: (bdf) => kernel.sysfsPathOf(bdf),
+      });
+    },
+  });
 }

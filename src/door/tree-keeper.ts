@@ -111,6 +111,11 @@ export class TreeKeeper {
     for (const state of came) this.#addFunction(state);
   }
 
+  /** Directory of a function; undefined when it is not there. */
+  pathOf(bdf: Bdf): string | undefined {
+    return this.#functions.get(bdf)?.path;
+  }
+
   #pathOf(fn: PciFunction): string {
     return functionPath(fn, (bdf) => {
       const known = this.#functions.get(bdf);

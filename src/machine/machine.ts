@@ -66,6 +66,8 @@ export class Machine {
   readonly units: readonly MachineUnit[];
   /** Called for every interrupt that reaches the processors. */
   onInterrupt: ((interrupt: DeliveredInterrupt) => void) | undefined;
+  /** Called when a unit has a fault or a page request for its driver. */
+  onUnitEvent: (() => void) | undefined;
   readonly #slots: SlotMap;
   #observer: MachineObserver | undefined;
   #scope: IommuScope | undefined;
@@ -251,7 +253,9 @@ export class Machine {
 
   /** A function sends one request. */
   transact(from: Bdf, request: DeviceRequest): Transaction {
-    return this.#path.transact(from, request);
+    const done = this.#path.transact(from, request);
+    if (done.delivery.kind === "fault") this.onUnitEvent?.();
+    return done;
   }
 
   #written(
@@ -305,6 +309,7 @@ export class Machine {
       groupIndex: message.group,
       frame: message.pfn,
     });
+    this.onUnitEvent?.();
     if (answer.kind !== "answered" || answer.code === undefined) return;
     this.#answerPage(from, message.pasid, message.group, answer.code);
   }

@@ -19,26 +19,39 @@ const D3_HOT = 3;
 
 /** The first method that works, in the order in which the kernel tries them. */
 export function resetMethodOf(machine: Machine, bdf: Bdf): ResetMethod | undefined {
+  return resetMethodsOf(machine, bdf)[0];
+}
+
+/** The methods that work, in the order in which the kernel tries them. */
+export function resetMethodsOf(machine: Machine, bdf: Bdf): readonly ResetMethod[] {
   const fn = machine.fabric.function(bdf);
-  if (fn === undefined) return undefined;
+  const out: ResetMethod[] = [];
+  if (fn === undefined) return out;
   const express = standard(fn, CapabilityId.PciExpress);
   if (express !== undefined && (machine.configRead(bdf, express + 4, 4) & FLR_CAPABLE) !== 0) {
-    return "function-level";
+    out.push("function-level");
   }
   const advanced = standard(fn, CapabilityId.AdvancedFeatures);
   if (advanced !== undefined && (machine.configRead(bdf, advanced + 3, 1) & 3) === 3) {
-    return "advanced-features";
+    out.push("advanced-features");
   }
   const power = standard(fn, CapabilityId.PowerManagement);
   if (power !== undefined && (machine.configRead(bdf, power + 4, 2) & NO_SOFT_RESET) === 0) {
-    return "power";
+    out.push("power");
   }
-  return isAloneOnBus(fn) ? "bus" : undefined;
+  if (isAloneOnBus(fn)) out.push("bus");
+  return out;
 }
 
-/** @returns false when nothing resets the function. */
-export function resetFunction(machine: Machine, bdf: Bdf): boolean {
-  const method = resetMethodOf(machine, bdf);
+/**
+ * @param method default: the first one.
+ * @returns false when nothing resets the function.
+ */
+export function resetFunction(
+  machine: Machine,
+  bdf: Bdf,
+  method: ResetMethod | undefined = resetMethodOf(machine, bdf),
+): boolean {
   const fn = machine.fabric.function(bdf);
   if (method === undefined || fn === undefined) return false;
   withConfigKept(machine, [bdf], () => {

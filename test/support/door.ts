@@ -1,5 +1,5 @@
 /** Platform kernels for tests: files that cannot be opened, reading and writing attributes. */
-import type { DeviceFiles, PlatformKernel } from "../../src/door/index.js";
+import type { DeviceFiles, FileKernel } from "../../src/door/index.js";
 import type { Call } from "../../src/files/index.js";
 import { FakeCall } from "./fake-call.js";
 
@@ -26,7 +26,7 @@ export function someCall(): Call {
 }
 
 /** The whole text of a file of the platform. */
-export function readText(kernel: PlatformKernel, path: string): string {
+export function readText(kernel: FileKernel, path: string): string {
   const file = kernel.open(someCall(), path, 0);
   const bytes = file.read?.(someCall(), 65536, undefined) ?? new Uint8Array();
   file.release();
@@ -34,7 +34,7 @@ export function readText(kernel: PlatformKernel, path: string): string {
 }
 
 /** One write of a text to a file of the platform. */
-export function writeText(kernel: PlatformKernel, path: string, text: string): void {
+export function writeText(kernel: FileKernel, path: string, text: string): void {
   const file = kernel.open(someCall(), path, 1);
   file.write?.(someCall(), new TextEncoder().encode(text), undefined);
   file.release();
