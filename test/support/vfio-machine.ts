@@ -21,6 +21,8 @@ export interface BenchOptions {
   /** All devices below one root port. */
   readonly oneBus?: boolean;
   readonly iommu?: object;
+  /** Devices on the root bus itself, instead of the others. */
+  readonly roots?: readonly object[];
 }
 
 /** An engine with its registers, a memory BAR, MSI-X and function-level reset; and a stub. */
@@ -55,9 +57,11 @@ export class VfioBench {
 
   constructor(options: BenchOptions = {}) {
     const devices = options.devices ?? [ENGINE, STUB];
-    const ports = options.oneBus
-      ? [{ kind: "root-port", acs: "full", below: devices }]
-      : devices.map((device) => ({ kind: "root-port", acs: "full", below: [device] }));
+    const ports =
+      options.roots ??
+      (options.oneBus
+        ? [{ kind: "root-port", acs: "full", below: devices }]
+        : devices.map((device) => ({ kind: "root-port", acs: "full", below: [device] })));
     const platform = readPlatform({
       schema: "ioasis/platform/1",
       name: "bench",
