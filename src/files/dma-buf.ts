@@ -16,6 +16,8 @@ export interface DmaBuf extends OpenFile {
   /** Kind `device`; page 0 is the first of the buffer. */
   readonly pages: PageSource;
   readonly isRevoked: boolean;
+  /** The pages lie together in physical memory. Absent: they do. */
+  readonly isOneRun?: boolean;
   /** Calls `listener` each time it is revoked, until the function returned is called. */
   onRevoke(listener: () => void): () => void;
 }

@@ -52,8 +52,13 @@ function bufferMemory({ iommufd }: OpenContext, buffer: DmaBuf): FileMemory {
   };
 }
 
-/** @throws UapiError ENODEV. */
+/** @throws UapiError ENODEV; EINVAL. */
 function checkBuffer(buffer: DmaBuf): void {
+  if (!buffer.isRevoked && buffer.isOneRun === false) {
+    throw new UapiError("EINVAL", "the memory does not lie together", {
+      cite: "Linux vfio_pci_dma_buf_iommufd_map()",
+    });
+  }
   if (!buffer.isRevoked) return;
   throw new UapiError("ENODEV", "the exporter has taken the memory away", {
     evidence: [{ kind: "buffer-revoked", exporter: buffer.exporter }],

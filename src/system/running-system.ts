@@ -23,6 +23,9 @@ import type { VfioSystem } from "../vfio/index.js";
 import { GroupNumbers } from "./group-numbers.js";
 import { isolationPort } from "./isolation-port.js";
 
+/** Entries of a unit's interrupt remapping table: enough for every vector of many devices. */
+const INTERRUPT_ENTRIES_LOG2 = 12;
+
 /** See the head of the file. */
 export abstract class RunningSystem implements VfioSystem {
   readonly machine: Machine;
@@ -52,7 +55,7 @@ export abstract class RunningSystem implements VfioSystem {
     this.machine.memory.allocations = this.allocations;
     this.analysis = machineAnalysis(this.machine, { rules });
     const host = machineHost(this.machine, this.analysis, this.allocations);
-    this.driver = new HostDriver(host);
+    this.driver = new HostDriver(host, { interruptEntriesLog2: INTERRUPT_ENTRIES_LOG2 });
     this.groups = new GroupNumbers(this.machine, this.analysis);
     this.isolation = isolationPort(rules, this.groups, this.analysis, host);
     this.ownership = new DmaOwnership(this.isolation, this.driver);

@@ -30,6 +30,10 @@ export class DmaBufFile implements DmaBuf, Revocable {
     return this.pages.isRevoked;
   }
 
+  get isOneRun(): boolean {
+    return this.pages.isOneRun;
+  }
+
   onRevoke(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -7,9 +7,10 @@
  */
 import { UapiError } from "../abi/index.js";
 import type { Machine } from "../machine/index.js";
-import type { AccessLength, PciFunction } from "../pcie/index.js";
+import { type AccessLength, CapabilityId, type PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf } from "../units/index.js";
 import type { BarMemories } from "./bar-memories.js";
+import { HEADER_BYTES } from "./config-map.js";
 import { Command, Header } from "./config-permissions.js";
 import { resetFunction, resetMethodOf } from "./function-reset.js";
 import { DeviceInterrupts } from "./interrupts.js";
@@ -21,6 +22,8 @@ import { VirtualConfig } from "./virtual-config.js";
 
 const D3_HOT = 3;
 const EXTENDED_EXTENT = 4096;
+/** The PCI Express capability of an endpoint (PCIe 6 § 7.5.3). */
+const EXPRESS_BYTES = 0x3c;
 
 /** Memory of a device that must not be reached while the device does not decode memory. */
 export interface Revocable {
@@ -39,6 +42,7 @@ export class PciDevice {
   /** Parts of BARs that others were given. */
   readonly shared = new Set<Revocable>();
   #config: VirtualConfig | undefined;
+  #first: Uint8Array | undefined;
   #opens = 0;
   #powerState = 0;
   #isPinDisabled = false;
@@ -107,11 +111,26 @@ export class PciDevice {
     this.ioEventFds.close();
     this.interrupts.close();
     this.lowPower.close();
+    this.#setPowerState(0);
     this.#revoke(true);
-    this.#setCommand(0, Command.busMaster | Command.io | Command.memory);
-    this.#powerState = 0;
+    this.#setCommand(0, Command.busMaster);
     resetFunction(this.machine, this.bdf);
+    this.#restoreFirst();
     this.#config = undefined;
+  }
+
+  /** Header and PCI Express controls as the first open found them; the bus is not mastered. */
+  #restoreFirst(): void {
+    const now = this.machine.saveConfig(this.bdf);
+    const first = this.#first;
+    if (now === undefined || first === undefined) return;
+    const express = this.#config?.map.find(CapabilityId.PciExpress)?.offset;
+    now.set(first.subarray(Header.command, HEADER_BYTES), Header.command);
+    if (express !== undefined) {
+      now.set(first.subarray(express, express + EXPRESS_BYTES), express);
+    }
+    now[Header.command] = (now[Header.command] ?? 0) & ~Command.busMaster;
+    this.machine.restoreConfig(this.bdf, now);
   }
 
   /**
@@ -144,6 +163,7 @@ export class PciDevice {
   }
 
   #enable(): void {
+    this.#first = this.machine.saveConfig(this.bdf);
     this.#enablePath();
     this.#setCommand(this.#decoders(), Command.busMaster);
     if (resetFunction(this.machine, this.bdf)) this.#setCommand(this.#decoders(), 0);
@@ -208,7 +228,7 @@ export class PciDevice {
   }
 
   #setPowerState(state: number): void {
-    const at = this.#config?.map.find(1)?.offset;
+    const at = this.#config?.map.find(CapabilityId.PowerManagement)?.offset;
     if (at === undefined || state === this.#powerState) return;
     if (state >= D3_HOT) this.#revoke(true);
     const saved = this.machine.saveConfig(this.bdf);
