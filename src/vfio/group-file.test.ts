@@ -1,4 +1,4 @@
-/** The legacy way in, as programs call it: group, container, devices; resets of whole buses; tokens. */
+/** The legacy way in, as programs call it: groups, containers, devices; bus resets; VF tokens. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {

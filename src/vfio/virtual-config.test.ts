@@ -1,4 +1,4 @@
-/** Configuration space as a user sees it: rule by rule, then random accesses against a naive model. */
+/** Configuration space as a user sees it, by rule, and random accesses against a naive model. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
