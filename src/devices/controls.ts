@@ -37,6 +37,12 @@ export class Controls {
     return at === undefined || (this.#own.read(at + 8, 2) & 0x0800) !== 0;
   }
 
+  /** The function has an interrupt pin and may use it: no messages, INTx Disable off. */
+  get pin(): boolean {
+    const disabled = (this.#own.read(0x04, 2) & 0x0400) !== 0;
+    return this.#own.read(0x3d, 1) !== 0 && !disabled;
+  }
+
   get ats(): boolean {
     const at = this.#fn.ats?.offset;
     return at !== undefined && (this.#own.read(at + 6, 2) & 0x8000) !== 0;

@@ -3,6 +3,7 @@ export * from "./controls.js";
 export * from "./device-tlb.js";
 export * from "./dma-engine/index.js";
 export type * from "./endpoint.js";
+export * from "./msi-sender.js";
 export * from "./msix-table.js";
 export * from "./plain-bar.js";
 export * from "./stub-endpoint.js";

@@ -71,4 +71,6 @@ export interface DevicePort {
    * or later.
    */
   requestPage(message: PageRequestMessage): void;
+  /** The interrupt pin goes up or down (PCIe 6 § 6.1.2). Absent: nobody listens. */
+  pin?(up: boolean): void;
 }

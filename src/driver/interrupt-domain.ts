@@ -20,6 +20,7 @@ export interface InterruptServices {
 /** The part of a machine that tells of interrupts. */
 export interface InterruptSink {
   onInterrupt: ((interrupt: DeliveredInterrupt) => void) | undefined;
+  onPin: ((from: Bdf, up: boolean) => void) | undefined;
 }
 
 /** A message that a device is to write. For MSI, vector n adds n to the data. */
@@ -47,6 +48,8 @@ const MSI_ADDRESS = 0xfee0_0000;
 export class InterruptDomain {
   readonly #services: InterruptServices;
   readonly #handlers = new Map<number, () => void>();
+  readonly #pins = new Map<Bdf, (up: boolean) => void>();
+  readonly #raised = new Set<Bdf>();
   /** Whom interrupts go to that nobody was given. */
   onStray: ((interrupt: DeliveredInterrupt) => void) | undefined;
 
@@ -55,6 +58,23 @@ export class InterruptDomain {
     this.#services = services;
     this.onStray = sink.onInterrupt;
     sink.onInterrupt = (interrupt) => this.#arrived(interrupt);
+    sink.onPin = (from, up) => {
+      if (up) this.#raised.add(from);
+      else this.#raised.delete(from);
+      this.#pins.get(from)?.(up);
+    };
+  }
+
+  /**
+   * Tells of a device's interrupt pin: at once when it is up, and whenever it moves.
+   * @returns stops that.
+   */
+  watchPin(device: Bdf, handler: (up: boolean) => void): () => void {
+    this.#pins.set(device, handler);
+    if (this.#raised.has(device)) handler(true);
+    return () => {
+      if (this.#pins.get(device) === handler) this.#pins.delete(device);
+    };
   }
 
   /** Interrupts that are given out now. */

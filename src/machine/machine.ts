@@ -56,6 +56,9 @@ export interface MachineOptions {
   readonly memory?: PhysicalMemory | undefined;
 }
 
+const STATUS = 0x06;
+const INTERRUPT_STATUS = 0x08;
+
 /** One host; see the head of this file. */
 export class Machine {
   /** As the platform says, with the capability registers that the units have. */
@@ -68,6 +71,8 @@ export class Machine {
   onInterrupt: ((interrupt: DeliveredInterrupt) => void) | undefined;
   /** Called when a unit has a fault or a page request for its driver. */
   onUnitEvent: (() => void) | undefined;
+  /** Called when the interrupt pin of a function goes up or down. */
+  onPin: ((from: Bdf, up: boolean) => void) | undefined;
   readonly #slots: SlotMap;
   #observer: MachineObserver | undefined;
   #scope: IommuScope | undefined;
@@ -285,9 +290,17 @@ export class Machine {
     const port: DevicePort = {
       issue: (request) => this.transact(bdf, request).completion,
       requestPage: (message) => this.#requestPage(bdf, message),
+      pin: (up) => this.#movePin(slot, up),
     };
     const options: EngineOptions = { registers, physical };
     slot.endpoint = new DmaEngine(fn, port, options);
+  }
+
+  /** Interrupt Status shows the pin (PCIe 6 § 7.5.1.1.4). */
+  #movePin({ registers, description }: Slot, up: boolean): void {
+    const old = registers.read(STATUS, 2);
+    registers.poke(STATUS, 2, up ? old | INTERRUPT_STATUS : old & ~INTERRUPT_STATUS);
+    this.onPin?.(description.bdf, up);
   }
 
   #requestPage(from: Bdf, message: PageRequestMessage): void {

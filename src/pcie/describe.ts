@@ -77,6 +77,10 @@ export interface FunctionSpec {
   readonly flr?: boolean | undefined;
   readonly hotPlug?: boolean | undefined;
   readonly msixVectors?: number | undefined;
+  /** 1 to 32, rounded up to a power of two. */
+  readonly msiVectors?: number | undefined;
+  /** Interrupt pin: 1 to 4 for A to D. */
+  readonly pin?: number | undefined;
   readonly physfn?: Bdf | undefined;
   readonly driver?: string | null | undefined;
   readonly externalFacing?: boolean | undefined;
@@ -88,6 +92,7 @@ export interface FunctionSpec {
 
 const EXPRESS_AT = 0x40;
 const MSIX_AT = 0x90;
+const MSI_AT = 0xa0;
 
 /** @throws RangeError when a BAR does not exist in the header. */
 export function describeFunction(spec: FunctionSpec): FunctionDescription {
@@ -134,6 +139,7 @@ function writeHeader(out: ConfigSpaceBuilder, spec: FunctionSpec, bridge: boolea
   out.set8(0x0e, (bridge ? 1 : 0) | (spec.multifunction === true ? 0x80 : 0));
   if (!bridge) out.set16(0x2c, spec.subVendor ?? 0).set16(0x2e, spec.subDevice ?? 0);
   if (spec.type !== undefined) out.set8(0x34, EXPRESS_AT);
+  if (!virtual && spec.pin !== undefined) out.set8(0x3d, spec.pin);
 }
 
 function writeBridge(out: ConfigSpaceBuilder, spec: FunctionSpec): void {
@@ -175,7 +181,9 @@ function writeExpress(out: ConfigSpaceBuilder, spec: FunctionSpec, type: PortTyp
   const at = EXPRESS_AT;
   for (let i = 0; i < 0x3c; i += 4) out.set32(at + i, 0);
   const msix = spec.msixVectors;
-  out.set8(at, CapabilityId.PciExpress).set8(at + 1, msix === undefined ? 0 : MSIX_AT);
+  const msi = spec.msiVectors;
+  const last = msi === undefined ? 0 : MSI_AT;
+  out.set8(at, CapabilityId.PciExpress).set8(at + 1, msix === undefined ? last : MSIX_AT);
   const slot = spec.hotPlug === true;
   out.set16(at + 2, 2 | (type << 4) | (slot ? 0x100 : 0));
   out.set32(at + 4, ((spec.phantomBits ?? 0) << 3) | (spec.flr === true ? 1 << 28 : 0) | (1 << 15));
@@ -188,10 +196,24 @@ function writeExpress(out: ConfigSpaceBuilder, spec: FunctionSpec, type: PortTyp
   if (msix !== undefined) {
     out
       .set8(MSIX_AT, CapabilityId.MsiX)
-      .set8(MSIX_AT + 1, 0)
+      .set8(MSIX_AT + 1, last)
       .set16(MSIX_AT + 2, msix - 1);
     out.set32(MSIX_AT + 4, 0).set32(MSIX_AT + 8, 0x800);
   }
+  if (msi !== undefined) writeMsi(out, msi);
+}
+
+/** 64-bit addresses, no masks (§ 7.7.1). */
+function writeMsi(out: ConfigSpaceBuilder, vectors: number): void {
+  const log2 = Math.min(Math.ceil(Math.log2(vectors)), 5);
+  out
+    .set8(MSI_AT, CapabilityId.Msi)
+    .set8(MSI_AT + 1, 0)
+    .set16(MSI_AT + 2, 0x80 | (log2 << 1));
+  out
+    .set32(MSI_AT + 4, 0)
+    .set32(MSI_AT + 8, 0)
+    .set16(MSI_AT + 12, 0);
 }
 
 type Writer = (at: number) => void;

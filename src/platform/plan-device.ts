@@ -77,6 +77,7 @@ export function planDevice(
     windows: planWindows(node.windows, [...path, "windows"], problems),
     secondary: number(node.buses?.secondary),
     subordinate: number(node.buses?.subordinate),
+    pin: node.pin === undefined ? undefined : "ABCD".indexOf(node.pin) + 1,
     sriov: node.sriov && planSrIov(node.sriov, devFn, [...path, "sriov"], problems),
     below: bridge ? (below ?? []) : undefined,
   };
@@ -92,6 +93,7 @@ function planCommon(node: CommonNode, path: InputPath, problems: Problems): Part
     endEndPrefix: node.endEndPrefix ?? node.pasid !== undefined,
     flr: node.flr,
     msixVectors: node.msix ?? (node.engine === "dma" ? ENGINE_VECTORS : undefined),
+    msiVectors: node.msi,
     driver: node.driver,
   };
 }

@@ -93,6 +93,7 @@ const commonFields = {
   endEndPrefix: flag("Forwards or accepts end-end TLP prefixes, which carry PASIDs."),
   flr: flag("Function-level reset."),
   msix: integer(1, 2048, "MSI-X vectors."),
+  msi: integer(1, 32, "MSI vectors; rounded up to a power of two."),
   driver: either(nothing(), words),
   engine: word(["dma"] as const, "What operates it: the DMA test engine. Default: a stub."),
 };
@@ -132,6 +133,7 @@ const deviceFields = {
   revision: integer(0, 255),
   class: text('class code in hex, such as "0200" or "010802"', "^[0-9a-fA-F]{4}([0-9a-fA-F]{2})?$"),
   ...commonFields,
+  pin: word(["A", "B", "C", "D"] as const, "Interrupt pin. Default: none."),
   sriov,
   bars,
   windows: record(

@@ -167,6 +167,48 @@ describe("MSI-X", () => {
   });
 });
 
+describe("MSI", () => {
+  it("is given out in powers of two, and ends at the eventfds in its order", () => {
+    const bench = new VfioBench({ devices: [{ ...ENGINE, msi: 4 }] });
+    const opened = open("engine", bench);
+    const { set, eventFd } = opened;
+    busMaster(opened);
+    const [a, b, c] = [eventFd(), eventFd(), eventFd()];
+    assert.equal(set(TRIGGER | EVENTFD, MSI, 0, 3, a.fd, b.fd, c.fd), 0);
+    assert.equal(bench.interrupts.used, 4);
+    for (const vector of [2, 0, 2]) raise(opened, vector);
+    assert.deepEqual([a.event.count, b.event.count, c.event.count], [1, 0, 2]);
+    failed(set(TRIGGER | EVENTFD, MSI, 3, 1, a.fd), "EINVAL");
+    failed(set(TRIGGER | EVENTFD, MSIX, 0, 1, a.fd), "EINVAL");
+    const at = bench.files.table.find(bench.bdf("engine"))?.config.map.find(5)?.offset ?? 0;
+    assert.equal(
+      bench.get(opened.fd, CONFIG, at + 2, 2) & 0x0f,
+      4,
+      "what is on is a call's matter",
+    );
+    bench.set(opened.fd, CONFIG, at + 2, 2, 0x81 | (5 << 4));
+    assert.equal(bench.get(opened.fd, CONFIG, at + 2, 2) & 0x71, 0x21);
+    assert.equal(set(TRIGGER | NONE, MSI, 0, 0), 0);
+    assert.equal(bench.interrupts.used, 0);
+    bench.set(opened.fd, CONFIG, at + 2, 2, 0x81);
+    assert.equal(bench.get(opened.fd, CONFIG, at + 2, 2) & 1, 0);
+  });
+
+  it("without remapping has one vector, and says so", () => {
+    const iommu = { kind: "intel", interruptRemapping: false };
+    const bench = new VfioBench({ devices: [{ ...ENGINE, msi: 4 }], iommu });
+    bench.system.allowUnsafeInterrupts = true;
+    const opened = open("engine", bench);
+    const { set, eventFd } = opened;
+    busMaster(opened);
+    const [a, b] = [eventFd(), eventFd()];
+    assert.equal(set(TRIGGER | EVENTFD, MSI, 0, 2, a.fd, b.fd), 1);
+    assert.equal(set(TRIGGER | EVENTFD, MSI, 0, 1, a.fd), 0);
+    raise(opened, 0);
+    assert.equal(a.event.count, 1);
+  });
+});
+
 describe("errors and requests", () => {
   it("are eventfds of their own", () => {
     const { bench, set, eventFd } = open();
@@ -225,6 +267,24 @@ describe("the pin", () => {
     assert.equal(a.event.count, 4);
     assert.equal(set(TRIGGER | NONE, INTX, 0, 0), 0);
     assert.deepEqual([a.event.kept, unmask.event.kept, unmask.event.listeners], [0, 0, 0]);
+  });
+
+  it("of an engine is up from the end of a command until Done is cleared", () => {
+    const bench = new VfioBench({ devices: [{ ...ENGINE, pin: "A" }] });
+    const opened = open("engine", bench);
+    const { fd, set, eventFd } = opened;
+    const a = eventFd();
+    assert.equal(bench.get(fd, CONFIG, 0x3d, 1), 1);
+    assert.equal(set(TRIGGER | EVENTFD, INTX, 0, 1, a.fd), 0);
+    raise(opened, 0);
+    assert.equal(a.event.count, 1);
+    assert.equal(bench.get(fd, CONFIG, 6, 2) & 8, 8);
+    assert.equal(set(UNMASK | NONE, INTX, 0, 1), 0);
+    assert.equal(a.event.count, 2);
+    bench.set(fd, 0, REGISTERS + 0x0c, 4, 2);
+    assert.equal(bench.get(fd, CONFIG, 6, 2) & 8, 0);
+    assert.equal(set(UNMASK | NONE, INTX, 0, 1), 0);
+    assert.equal(a.event.count, 2);
   });
 
   it("is silent while INTx Disable is on", () => {

@@ -43,6 +43,7 @@ export class PciDevice {
   readonly shared = new Set<Revocable>();
   #config: VirtualConfig | undefined;
   #first: Uint8Array | undefined;
+  #stopPin: (() => void) | undefined;
   #opens = 0;
   #powerState = 0;
   #isPinDisabled = false;
@@ -109,6 +110,7 @@ export class PciDevice {
   close(): void {
     if (--this.#opens > 0) return;
     this.ioEventFds.close();
+    this.#stopPin?.();
     this.interrupts.close();
     this.lowPower.close();
     this.#setPowerState(0);
@@ -164,6 +166,9 @@ export class PciDevice {
 
   #enable(): void {
     this.#first = this.machine.saveConfig(this.bdf);
+    this.#stopPin = this.platform.interrupts.watchPin(this.bdf, (up) => {
+      this.interrupts.pinChanged(up);
+    });
     this.#enablePath();
     this.#setCommand(this.#decoders(), Command.busMaster);
     if (resetFunction(this.machine, this.bdf)) this.#setCommand(this.#decoders(), 0);

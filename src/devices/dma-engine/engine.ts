@@ -6,11 +6,18 @@
  * next descriptor) and `#command`; everything else is in the register file, so that a reset is a
  * reset of registers, device TLB and MSI-X table. Data sheet: docs/devices/dma-engine.md.
  */
-import { type ConfigEffect, ConfigRegisters, type PciFunction } from "../../pcie/index.js";
+import {
+  CapabilityId,
+  type ConfigEffect,
+  ConfigRegisters,
+  findStandard,
+  type PciFunction,
+} from "../../pcie/index.js";
 import { Controls } from "../controls.js";
 import { DeviceTlb } from "../device-tlb.js";
 import type { AtcInvalidation, Endpoint, PageGroupAnswer } from "../endpoint.js";
-import { MsixTable } from "../msix-table.js";
+import { MsiSender } from "../msi-sender.js";
+import { type InterruptMessage, MsixTable } from "../msix-table.js";
 import { PlainBar } from "../plain-bar.js";
 import { type DevicePort, PageResponse } from "../transaction.js";
 import { type Command, mayStandInChain, readDescriptor, type Step } from "./command.js";
@@ -51,6 +58,8 @@ export class DmaEngine implements Endpoint {
   readonly #memory = new Map<number, PlainBar>();
   readonly #file = new RegisterFile();
   readonly #controls: Controls;
+  readonly #msi: MsiSender;
+  readonly #port: DevicePort;
   readonly #requester: Requester;
   readonly #execution: Execution;
   #command: Command | undefined;
@@ -59,11 +68,15 @@ export class DmaEngine implements Endpoint {
   #answer: PageResponse | undefined;
   #retries = 0;
   #running = false;
+  #isPinUp = false;
 
   constructor(fn: PciFunction, port: DevicePort, options: EngineOptions = {}) {
     this.fn = fn;
     this.registers = options.registers ?? ConfigRegisters.of(fn);
     this.#controls = new Controls(fn, this.registers, options.physical);
+    const msi = findStandard(fn.capabilities, CapabilityId.Msi) ?? undefined;
+    this.#msi = new MsiSender(this.registers, msi);
+    this.#port = port;
     this.msix = new MsixTable(Math.min(this.#controls.vectorCount, ENGINE_VECTORS_MAX));
     this.#requester = new Requester(this.#file, this.#controls, this.tlb, port, fn.rid);
     this.#execution = new Execution(this.#file, this.#requester, this.local);
@@ -102,6 +115,7 @@ export class DmaEngine implements Endpoint {
     if ((command & Control.Reset) !== 0) this.reset();
     if ((command & Control.Abort) !== 0 && this.isBusy) this.#fail(ErrorCode.Aborted, 0n);
     if ((command & Control.Start) !== 0 && !this.isBusy) this.#start();
+    this.#movePin();
   }
 
   configWritten(effects: readonly ConfigEffect[]): void {
@@ -109,6 +123,7 @@ export class DmaEngine implements Endpoint {
     // What was translated before ATS is switched off is not true after it (§ 10.3.8).
     if (!this.#controls.ats) this.tlb.clear();
     this.#sendPending();
+    this.#movePin();
   }
 
   invalidateAtc(request: AtcInvalidation): void {
@@ -127,6 +142,7 @@ export class DmaEngine implements Endpoint {
     this.#file.reset();
     this.tlb.clear();
     this.msix.reset();
+    this.#msi.reset();
     this.local.fill(0);
     this.#command = undefined;
     this.#chain = undefined;
@@ -139,8 +155,16 @@ export class DmaEngine implements Endpoint {
     return (this.#file.get32(Register.Status) & Status.Busy) !== 0;
   }
 
-  /** Raises an MSI-X vector: sends its message, or marks it pending while masked (§ 6.1.4). */
+  /**
+   * Raises a vector of MSI-X, or of MSI where that is on: sends its message, or marks it pending
+   * while masked (§ 6.1.4).
+   */
   raise(vector: number): void {
+    if (this.#msi.isEnabled) {
+      this.#msi.raise(vector);
+      this.#sendPending();
+      return;
+    }
     if (vector >= this.msix.vectors) return;
     this.msix.setPending(vector, true);
     this.#sendPending();
@@ -259,19 +283,39 @@ export class DmaEngine implements Endpoint {
     this.#file.set32(Register.Status, status);
     const vector = this.#file.get32(Register.Vector);
     if ((vector & VECTOR_ENABLE) !== 0) this.raise(vector & 0x7ff);
+    this.#movePin();
+  }
+
+  /** Without messages the pin is up from the end of a command until Done is cleared. */
+  #movePin(): void {
+    const raised = (this.#file.get32(Register.Vector) & VECTOR_ENABLE) !== 0;
+    const done = (this.#file.get32(Register.Status) & Status.Done) !== 0;
+    const messages = this.#controls.msix || this.#msi.isEnabled;
+    const up = raised && done && !messages && this.#controls.pin;
+    if (up === this.#isPinUp) return;
+    this.#isPinUp = up;
+    this.#port.pin?.(up);
   }
 
   #sendPending(): void {
     const { msix } = this;
+    if (this.#controls.busMaster) {
+      for (let next = this.#msi.take(); next !== undefined; next = this.#msi.take()) {
+        this.#post(next);
+      }
+    }
     if (!this.#controls.msix || this.#controls.msixMasked || !this.#controls.busMaster) return;
     for (let vector = 0; vector < msix.vectors; vector++) {
       if (!msix.isPending(vector) || msix.isMasked(vector)) continue;
       msix.setPending(vector, false);
-      const { address, data } = msix.message(vector);
-      const bytes = new Uint8Array(4);
-      new DataView(bytes.buffer).setUint32(0, data, true);
-      this.#requester.post(address, bytes);
+      this.#post(msix.message(vector));
     }
+  }
+
+  #post({ address, data }: InterruptMessage): void {
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, data, true);
+    this.#requester.post(address, bytes);
   }
 
   #readByte(at: number): number {
