@@ -44,27 +44,34 @@ export function hostMirror(): string {
   );
 }
 
-/** Prepares the private apt of one release; fetches the package lists when absent or `refresh`. */
+/**
+ * Prepares the private apt of one release; fetches the package lists when absent or `refresh`.
+ * @param beside suites that packages of `suite` depend on, for one that is not complete (backports).
+ */
 export function openRelease(
   cache: string,
   suite: string,
   architecture: Architecture,
   mirror: string,
   refresh: boolean,
+  beside: readonly string[] = [],
 ): AptRelease {
   if (!existsSync(keyring)) {
     throw new ToolError(`${keyring} is missing: install the package debian-archive-keyring`);
   }
-  const folder = join(cache, "apt", `${suite}-${architecture}`);
+  const suites = [suite, ...beside];
+  const folder = join(cache, "apt", `${suites.join("+")}-${architecture}`);
   for (const sub of ["lists/partial", "archives/partial", "packages"]) {
     mkdirSync(join(folder, sub), { recursive: true });
   }
   writeFileSync(join(folder, "status"), "");
   writeFileSync(
     join(folder, "sources.list"),
-    `deb [arch=${architecture} signed-by=${keyring}] ${mirror} ${suite} main\n`,
+    suites
+      .map((one) => `deb [arch=${architecture} signed-by=${keyring}] ${mirror} ${one} main\n`)
+      .join(""),
   );
-  writeFileSync(join(folder, "apt.conf"), configuration(folder, architecture));
+  writeFileSync(join(folder, "apt.conf"), configuration(folder, architecture, suite));
   const release = { suite, architecture, folder, env: { APT_CONFIG: join(folder, "apt.conf") } };
   const stamp = join(folder, "lists-complete");
   if (refresh || !existsSync(stamp)) {
@@ -74,7 +81,7 @@ export function openRelease(
   return release;
 }
 
-function configuration(folder: string, architecture: Architecture): string {
+function configuration(folder: string, architecture: Architecture, suite: string): string {
   const settings: readonly (readonly [string, string])[] = [
     ["Dir::State", folder],
     ["Dir::State::lists", join(folder, "lists")],
@@ -85,6 +92,7 @@ function configuration(folder: string, architecture: Architecture): string {
     ["Dir::Etc::sourceparts", "-"],
     ["Dir::Etc::preferences", "-"],
     ["Dir::Etc::preferencesparts", "-"],
+    ["APT::Default-Release", suite],
     ["APT::Architecture", architecture],
     ["APT::Sandbox::User", "root"],
     ["Acquire::Languages", "none"],
