@@ -1,5 +1,5 @@
 /**
- * `npm run campaign [-- --size ci|full] [--seed N] [WORD]`: runs the long random tests, that is
+ * `npm run campaign [-- --size ci|full] [--seed N] [--replay FILE] [WORD]`: runs the long random tests, that is
  * every `test/campaign/*.campaign.ts` (or those whose name contains WORD), one after the other.
  *
  * Each exports `campaign: Campaign`. A campaign throws when it finds a fault; its message must name
@@ -30,6 +30,8 @@ export interface CampaignSummary {
 export interface Campaign {
   readonly name: string;
   readonly run: (options: CampaignRun) => Promise<CampaignSummary> | CampaignSummary;
+  /** Runs what a failing run has kept in a file again; throws where that failed. */
+  readonly replay?: (file: string) => void;
 }
 
 const FOLDER = join("test", "campaign");
@@ -88,18 +90,35 @@ ${rows.join("\n")}
 `;
 }
 
+async function replay(word: string, file: string): Promise<number> {
+  const able = (await loadCampaigns(word)).filter((one) => one.replay !== undefined);
+  const [campaign] = able;
+  if (campaign === undefined || able.length > 1) {
+    console.error(`--replay needs a word that names one of: ${able.map((one) => one.name)}`);
+    return 2;
+  }
+  campaign.replay?.(file);
+  console.log("nothing failed");
+  return 0;
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { size: { type: "string", default: "full" }, seed: { type: "string" } },
+    options: {
+      size: { type: "string", default: "full" },
+      seed: { type: "string" },
+      replay: { type: "string" },
+    },
   });
   const size = values.size;
   const seed = values.seed === undefined ? DEFAULT_SEED : Number(values.seed);
   if ((size !== "ci" && size !== "full") || !Number.isInteger(seed) || seed < 0) {
-    console.error("usage: npm run campaign [-- --size ci|full] [--seed N] [WORD]");
+    console.error("usage: npm run campaign [-- --size ci|full] [--seed N] [--replay FILE] [WORD]");
     return 2;
   }
   const word = positionals[0] ?? "";
+  if (values.replay !== undefined) return replay(word, values.replay);
   const outcomes: Outcome[] = [];
   for (const campaign of await loadCampaigns(word)) {
     outcomes.push(await runOne(campaign, size, seed));
