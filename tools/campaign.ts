@@ -1,5 +1,6 @@
 /**
- * `npm run campaign [-- --size ci|full] [--seed N] [--replay FILE] [WORD]`: runs the long random tests, that is
+ * `npm run campaign [-- --size ci|full] [--seed N] [--replay FILE] [WORD]`: runs the long random
+ * tests, that is
  * every `test/campaign/*.campaign.ts` (or those whose name contains WORD), one after the other.
  *
  * Each exports `campaign: Campaign`. A campaign throws when it finds a fault; its message must name

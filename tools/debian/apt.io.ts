@@ -46,7 +46,8 @@ export function hostMirror(): string {
 
 /**
  * Prepares the private apt of one release; fetches the package lists when absent or `refresh`.
- * @param beside suites that packages of `suite` depend on, for one that is not complete (backports).
+ * @param beside suites that packages of `suite` depend on, for one that is not complete
+ * (backports).
  */
 export function openRelease(
   cache: string,
