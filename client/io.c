@@ -15,8 +15,7 @@
 
 static bool has_queue(uint8_t kind)
 {
-	return kind == KIND_FAULT_QUEUE || kind == KIND_EVENT_QUEUE || kind == KIND_MIGRATION ||
-	       kind == KIND_DEVICE;
+	return kind == KIND_FAULT_QUEUE || kind == KIND_EVENT_QUEUE || kind == KIND_MIGRATION;
 }
 
 static void take_readiness(int fd)

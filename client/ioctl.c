@@ -160,9 +160,11 @@ long ioctl_ours(int fd, const struct ours *what, uint32_t command, uint64_t argu
 		call.descriptors = fds;
 	}
 	done = call_run(&call);
-	if (done >= 0 && (call.reply & IOASIS_R_ARGUMENT) != 0) {
+	/* Some calls that fail tell how far they came. */
+	if ((call.reply & IOASIS_R_ARGUMENT) != 0) {
 		void *to = (void *)(uintptr_t)argument;
-		if (copy_to_program(to, call.payload, call.reply_length) < call.reply_length)
+		size_t copied = copy_to_program(to, call.payload, call.reply_length);
+		if (copied < call.reply_length && done >= 0)
 			done = -EFAULT;
 	}
 	if ((call.reply & IOASIS_R_NEW) != 0)

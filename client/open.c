@@ -155,7 +155,7 @@ long open_ours(int directory, const char *path, int flags, bool *is_done)
 		real = redirect(&directory, path, &where);
 		return SYS(SYS_openat, directory, real, flags & ~MAKING, 0);
 	case PLACE_STATUS:
-		if (is_connected() && (flags & O_ACCMODE) == O_RDONLY)
+		if ((flags & O_ACCMODE) == O_RDONLY)
 			return open_status(&where, flags);
 		break;
 	case PLACE_DAEMON:
