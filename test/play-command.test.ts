@@ -267,3 +267,8 @@ test("explain-dma knows the IOMMU of a platform written by hand", async () => {
   assert.match(out, /lacks P2P Request Redirect/);
   assert.doesNotMatch(out, /does not show whether the IOMMU/);
 });
+
+test("a bridge is handed out to nobody", async () => {
+  const steps = "  - context: u\n  - bind: { device: port-a, to: u }\n    expect: EINVAL\n";
+  assert.equal((await run("play", scenario("bridge", steps))).code, 0);
+});

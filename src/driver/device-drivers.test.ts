@@ -11,7 +11,7 @@ import type { PagingDomain } from "./driver-port.js";
 import { KernelBinding } from "./kernel-binding.js";
 import { MediatedParent, SLICE_PASIDS } from "./mediated-parent.js";
 import { PasidPool, SharedPasids } from "./pasid-pool.js";
-import { PlainDriver } from "./plain-device.js";
+import { PlainDriver, plainDevice } from "./plain-device.js";
 import { SoftwareDriver } from "./software-device.js";
 
 const PLAIN = { nestParent: false, dirtyTracking: false, pasid: true, userAllocated: false };
@@ -54,6 +54,11 @@ test("a plain function: its PASIDs are the hardware's; what it declares counts",
   refuses("EINVAL", () => new PlainDriver(m.driver, a, { ...DECLARATION, routing: "rid" }));
   refuses("EINVAL", () => new PlainDriver(m.driver, a, { ...DECLARATION, pri: true }));
   refuses("EINVAL", () => new PlainDriver(m.driver, a, { ...DECLARATION, translatedOnly: true }));
+  // PASIDs that the function has and cannot use here are refused further down, with the reason.
+  const kept = plainDevice(m.driver, a, DECLARATION, { hasPasids: true });
+  assert.deepEqual(kept.slotOf(makePasid(7)), { device: a, pasid: 7 });
+  const none = plainDevice(m.driver, a, DECLARATION, { hasPasids: false });
+  refuses("EOPNOTSUPP", () => none.slotOf(makePasid(7)));
   const bridged = new DriverMachine(t4());
   const c = new PlainDriver(bridged.driver, bridged.fn("02:00.0"), DECLARATION);
   refuses("EOPNOTSUPP", () => c.devices[0]?.slotOf(makePasid(5)));

@@ -80,6 +80,11 @@ export interface PagingDomain extends DomainBase {
    * @returns granules removed, counted from `iova`.
    */
   unmap(iova: number, count: number): number;
+  /**
+   * Replaces a large page that reaches across the boundary below `iova` by smaller ones, so that
+   * `unmap` may begin or stop there; what is mapped stays so. @throws UapiError ENOMEM.
+   */
+  split(iova: number): void;
   /** Waits until no cache holds what was unmapped. */
   sync(): void;
   /** Output granule, or undefined when not mapped. */

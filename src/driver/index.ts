@@ -5,6 +5,7 @@ export * from "./device-features.js";
 export * from "./dma-ownership.js";
 export type * from "./driver-host.js";
 export * from "./driver-port.js";
+export { fixedSlice } from "./fixed-slice.js";
 export * from "./host-driver.js";
 export * from "./interrupt-domain.js";
 export * from "./kernel-binding.js";

@@ -3,6 +3,7 @@
  * hardware's.
  */
 import { UapiError } from "../abi/index.js";
+import type { PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf, type Pasid } from "../units/index.js";
 import type { DeviceDriver, DmaDevice, DriverDeclaration, HardwareSlot } from "./device-driver.js";
 import type { DeviceCapabilities, IommuDriver } from "./driver-port.js";
@@ -14,6 +15,16 @@ export interface DriverServices extends IommuDriver {
   allowNoSnoop(device: Bdf, allowed: boolean): void;
 }
 
+export interface PlainOptions {
+  /** Default: the function's address. */
+  readonly label?: string | undefined;
+  /**
+   * The function has PASIDs of its own, usable here or not: then what stands in their way is the
+   * IOMMU driver's and the object layer's to say. Default: when they are usable.
+   */
+  readonly hasPasids?: boolean | undefined;
+}
+
 /** Driver of a plain PCI function, with or without PASIDs and shared work queues. */
 export class PlainDriver implements DeviceDriver {
   readonly declaration: DriverDeclaration;
@@ -22,20 +33,19 @@ export class PlainDriver implements DeviceDriver {
   readonly #device: Bdf;
 
   /**
-   * @param label default: the function's address.
    * @throws UapiError ENODEV without an IOMMU; EINVAL the declaration contradicts itself.
    */
   constructor(
     driver: DriverServices,
     device: Bdf,
     declaration: DriverDeclaration,
-    label = formatBdf(device),
+    options: PlainOptions = {},
   ) {
     checkDeclaration(declaration);
     this.#driver = driver;
     this.#device = device;
     this.declaration = declaration;
-    this.devices = [new PlainDevice(driver, device, declaration, label)];
+    this.devices = [new PlainDevice(driver, device, declaration, options)];
     if (declaration.ats) driver.configure(device, featuresOf(declaration));
     if (!declaration.noSnoop) driver.allowNoSnoop(device, false);
   }
@@ -47,6 +57,25 @@ export class PlainDriver implements DeviceDriver {
     }
     if (!this.declaration.noSnoop) this.#driver.allowNoSnoop(this.#device, true);
   }
+}
+
+/**
+ * The device alone: nothing is switched on or off in it.
+ * @throws UapiError ENODEV without an IOMMU.
+ */
+export function plainDevice(
+  driver: IommuDriver,
+  device: Bdf,
+  declaration: DriverDeclaration,
+  options: PlainOptions = {},
+): DmaDevice {
+  return new PlainDevice(driver, device, declaration, options);
+}
+
+/** The function has PASIDs; a VF's are its PF's (PCIe 6 § 9.3.7.14). */
+export function hasPasidCapability(fn: PciFunction | undefined): boolean {
+  const { pasid } = fn?.physfn ?? fn ?? {};
+  return pasid !== undefined && pasid !== null;
 }
 
 /** @throws UapiError EINVAL. */
@@ -73,9 +102,16 @@ class PlainDevice implements DmaDevice {
   readonly mediated = false;
   readonly declaration: DriverDeclaration;
   readonly #driver: IommuDriver;
+  readonly #hasPasids: boolean | undefined;
 
-  constructor(driver: IommuDriver, device: Bdf, declaration: DriverDeclaration, label: string) {
+  constructor(
+    driver: IommuDriver,
+    device: Bdf,
+    declaration: DriverDeclaration,
+    { label = formatBdf(device), hasPasids }: PlainOptions,
+  ) {
     driver.instanceOf(device);
+    this.#hasPasids = hasPasids;
     this.#driver = driver;
     this.function = device;
     this.declaration = declaration;
@@ -101,10 +137,10 @@ class PlainDevice implements DmaDevice {
     }
     const { maxPasids } = this.capabilities;
     const evidence = [{ kind: "pasid-limit", at: this.function, count: maxPasids }];
-    if (maxPasids === 0) {
-      throw new UapiError("EOPNOTSUPP", "the device cannot use PASIDs", { evidence });
+    if (this.#hasPasids === false || (maxPasids === 0 && this.#hasPasids === undefined)) {
+      throw new UapiError("EOPNOTSUPP", "the device has no PASIDs that it can use", { evidence });
     }
-    if (pasid >= maxPasids) {
+    if (maxPasids > 0 && pasid >= maxPasids) {
       throw new UapiError("EINVAL", "the PASID is too large for the device", { evidence });
     }
     return { device: this.function, pasid };

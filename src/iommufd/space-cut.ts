@@ -2,7 +2,7 @@
  * Cutting an area in two, so that a part of it can be removed. Linux iopt_cut_iova().
  *
  * Only type1 programs of the first version ask for it, and only with large pages off: then every
- * page of the area stands by itself in each page table, and nothing there has to change.
+ * page of the area stands by itself in each page table, and what is mapped there stays.
  */
 import { UapiError } from "../abi/index.js";
 import { AreaFlag } from "./area-rows.js";
@@ -25,6 +25,8 @@ export function cutAt(space: IoPagetable, page: number): void {
   const lastPage = rows.lastPage(row);
   if (firstPage === page || lastPage < page) return;
   checkCut(space, row);
+  // Pages that were mapped together, while large pages were on, stand by themselves from here on.
+  for (const domain of space.domains) domain.split(page * (4096 >>> domain.granuleShift));
   const flags = rows.flags(row);
   const source = rows.source(row);
   const lastOffset = rows.lastOffset(row);

@@ -1,12 +1,19 @@
 /** Actions on devices: binding, attaching, reports, kernel drivers, and changes of the machine. */
 import { UapiError } from "../abi/index.js";
-import { type Domain, type DriverDeclaration, SoftwareDriver } from "../driver/index.js";
+import {
+  type Domain,
+  type DriverDeclaration,
+  fixedSlice,
+  hasPasidCapability,
+  plainDevice,
+  SoftwareDriver,
+} from "../driver/index.js";
 import type { AttachPolicy } from "../iommufd/index.js";
 import { leavesDmaAlone } from "../isolation/index.js";
 import { type Bdf, makePasid, type Pasid } from "../units/index.js";
 import { decode } from "./actions-objects.js";
+import { SLICES } from "./declarations.js";
 import { closeDevice, enableDma, forgetBound, forgetGone } from "./device-files.js";
-import { fixedSlice, plainDevice } from "./dma-devices.js";
 import { checkEmpty, closeContainer, openByGroup } from "./legacy-groups.js";
 import { attempt, type StepOutcome } from "./outcome.js";
 import type { ActionArguments } from "./scenario-shape.js";
@@ -53,9 +60,14 @@ function dmaDevice(session: Session, args: ActionArguments<"bind">) {
     const { parent, pasid } = mediated;
     return pasid === undefined
       ? session.parent(parent).createSlice(args.device)
-      : fixedSlice(world.driver, parent, args.device, pasid);
+      : fixedSlice(world.driver, parent, args.device, pasid, SLICES);
   }
   const fn = session.function(args.device);
+  if (fn.isBridge) {
+    throw new UapiError("EINVAL", "a bridge is handed out to nobody: its header is not of type 0", {
+      cite: "Linux vfio_pci_core_register_device()",
+    });
+  }
   session.parents.get(fn.bdf)?.checkWhole();
   const routing = args.mode ?? "rid+pasid";
   const declaration: DriverDeclaration = {
@@ -67,7 +79,8 @@ function dmaDevice(session: Session, args: ActionArguments<"bind">) {
     pri: args.ats !== false,
     translatedOnly: args.translatedOnly === true,
   };
-  return plainDevice(world.driver, fn, args.device, declaration);
+  const options = { label: args.device, hasPasids: hasPasidCapability(fn) };
+  return plainDevice(world.driver, fn.bdf, declaration, options);
 }
 
 export function attach(session: Session, args: ActionArguments<"attach">): StepOutcome {

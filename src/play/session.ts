@@ -5,7 +5,7 @@ import type { Access, FaultQueue, Iommufd, IommufdDevice, Pin } from "../iommufd
 import type { PciFunction } from "../pcie/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../units/index.js";
 import { type VfioContainer, type VfioGroupDevice, VfioGroups } from "../vfio/index.js";
-import { SLICES } from "./dma-devices.js";
+import { SLICES } from "./declarations.js";
 import type { World } from "./world.js";
 
 /** Stands for no object, where a scenario wants to see that refused. */

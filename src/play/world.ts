@@ -1,9 +1,13 @@
 /** World: a running system and the memory of one process, ready to be played. */
-import type { DmaDevice } from "../driver/index.js";
+import {
+  type DmaDevice,
+  type DriverDeclaration,
+  hasPasidCapability,
+  plainDevice,
+} from "../driver/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
 import { FailingAllocations, RunningSystem } from "../system/index.js";
-import { type Bdf, formatBdf } from "../units/index.js";
-import { plainDevice } from "./dma-devices.js";
+import type { Bdf } from "../units/index.js";
 import { ProcessMemory } from "./process-memory.js";
 import type { PlayRules } from "./scenario-shape.js";
 
@@ -26,14 +30,18 @@ export class World extends RunningSystem {
     const fn = this.machine.isPresent(bdf) ? this.machine.fabric.function(bdf) : undefined;
     if (fn === undefined || fn.isBridge) return undefined;
     if (this.ownership.kernelUsersOf(bdf).has(bdf)) return undefined;
-    return plainDevice(this.driver, fn, formatBdf(bdf), {
-      name: "vfio-pci",
-      routing: "rid",
-      pasids: 0,
-      noSnoop: true,
-      ats: true,
-      pri: true,
-      translatedOnly: false,
-    });
+    const options = { hasPasids: hasPasidCapability(fn) };
+    return plainDevice(this.driver, bdf, LEGACY, options);
   }
 }
+
+/** What programs with groups know: requests without PASID. */
+const LEGACY: DriverDeclaration = {
+  name: "vfio-pci",
+  routing: "rid",
+  pasids: 0,
+  noSnoop: true,
+  ats: true,
+  pri: true,
+  translatedOnly: false,
+};

@@ -3,7 +3,7 @@
  * functions come and go: VFs switched on and off, functions removed and found again.
  */
 import { UapiError } from "../abi/index.js";
-import { type DmaDevice, PlainDriver } from "../driver/index.js";
+import { type DmaDevice, hasPasidCapability, PlainDriver } from "../driver/index.js";
 import type { IsolationPort } from "../iommufd/index.js";
 import type { AllocationPort } from "../memory/index.js";
 import type { PciFunction } from "../pcie/index.js";
@@ -58,15 +58,20 @@ export class HostSystem extends RunningSystem {
     if (known !== undefined) return known.devices[0];
     const fn = this.machine.fabric.function(bdf);
     const ats = fn?.ats !== undefined && fn.ats !== null;
-    const made = new PlainDriver(this.driver, bdf, {
-      name,
-      routing: "rid+pasid",
-      pasids: 0,
-      noSnoop: true,
-      ats,
-      pri: ats && fn?.pri !== undefined && fn.pri !== null,
-      translatedOnly: false,
-    });
+    const made = new PlainDriver(
+      this.driver,
+      bdf,
+      {
+        name,
+        routing: "rid+pasid",
+        pasids: 0,
+        noSnoop: true,
+        ats,
+        pri: ats && fn?.pri !== undefined && fn.pri !== null,
+        translatedOnly: false,
+      },
+      { hasPasids: hasPasidCapability(fn) },
+    );
     this.#devices.set(bdf, made);
     return made.devices[0];
   }

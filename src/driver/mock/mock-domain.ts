@@ -125,6 +125,14 @@ export class MockPagingDomain implements PagingDomain, DirtyOps {
     return removed;
   }
 
+  split(iova: number): void {
+    const [first, size] = this.#pageAt(iova);
+    if (size === 1 || first === iova) return;
+    this.#large.delete(first);
+    if (!this.#dirty.has(first)) return;
+    for (let i = first; i < first + size; i++) this.#dirty.add(i);
+  }
+
   sync(): void {}
 
   translate(iova: number): number | undefined {
