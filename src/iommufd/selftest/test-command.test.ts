@@ -298,6 +298,23 @@ describe("Linux 6.12", () => {
     program = new TestProgram({ kernel: "6.12" });
   });
 
+  test("an invalidation of a paging table finds no table", () => {
+    const { hwpt } = program.mock();
+    const bytes = new Uint8Array(abi.SIZEOF_IOMMU_HWPT_INVALIDATE);
+    const invalidate = (dataAt: bigint): number => {
+      const given = { size: bytes.length, hwpt_id: hwpt, data_uptr: dataAt, data_type: 0xdeadbeef };
+      const entries = { entry_len: 8, entry_num: 1, __reserved: 0 };
+      abi.encodeIommuHwptInvalidate({ ...given, ...entries }, new DataView(bytes.buffer));
+      return program.call.ioctlBytes(program.file, abi.IOMMU_HWPT_INVALIDATE, bytes);
+    };
+    assert.equal(invalidate(0n), -ERRNO.EINVAL);
+    assert.equal(invalidate(program.process.memory.alloc(8)), -ERRNO.ENOENT);
+    assert.equal(new DataView(bytes.buffer).getUint32(24, true), 0);
+    program = new TestProgram();
+    program.mock();
+    assert.equal(invalidate(program.process.memory.alloc(8)), -ERRNO.EINVAL);
+  });
+
   test("knows the first fifteen operations", () => {
     for (const op of [16, 17, 18, 22, 23]) program.refused("EOPNOTSUPP", op, 0);
     program.ok(abi.IOMMU_TEST_OP_TRIGGER_IOPF, 0, u32s(program.mock().idev));
