@@ -10,7 +10,7 @@ const LARGE = 512;
 const FIRST = 0x1000000 / 2048;
 
 function mapped() {
-  const driver = new MockDriver({ permit: () => true });
+  const driver = new MockDriver({ permit: () => true }, "6.12");
   const device = makeBdf(0, 1, 0, 0);
   driver.addDevice(device, { largePages: true });
   const domain = driver.allocPaging(device, FLAGS, undefined);
