@@ -131,11 +131,13 @@ function closed(request: Request): number {
   return 0;
 }
 
-function resolve({ desk, session, slot }: Request): number {
+function resolve(request: Request): number {
+  const { desk, session, slot } = request;
   const inode = Number(session.channel.long(slot, SlotWord.ARGUMENT));
   const held = desk.openFiles.byInode(inode);
   if (held === undefined) throw new UapiError("ENOENT", "no open file has this descriptor");
   describe(session, slot, held);
+  reply(request, new TextEncoder().encode(held.file.label));
   return 0;
 }
 

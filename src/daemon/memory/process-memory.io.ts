@@ -73,13 +73,13 @@ export class ProcessMemory implements PageSource {
   }
 
   read(page: number, offset: number, into: Uint8Array): void {
-    const run = this.#ranges.at(page);
+    const run = this.#accessible(page);
     if (run === undefined) this.#private.read(page, offset, into);
     else fileOf(run).read(run.targetPage + (page - run.first), offset, into);
   }
 
   write(page: number, offset: number, from: Uint8Array): void {
-    const run = this.#ranges.at(page);
+    const run = this.#accessible(page);
     if (run === undefined) this.#private.write(page, offset, from);
     else fileOf(run).write(run.targetPage + (page - run.first), offset, from);
   }
@@ -111,6 +111,11 @@ export class ProcessMemory implements PageSource {
   end(): void {
     this.#ranges.clear();
     this.#private.end();
+  }
+
+  /** Shared pages that are pinned can be reached when their mapping, or the process, is gone. */
+  #accessible(page: number): Run<Target> | undefined {
+    return this.#ranges.at(page) ?? this.#ranges.pinnedAt(page);
   }
 
   #unpinRun(run: Run<Target>, page: number, count: number): void {

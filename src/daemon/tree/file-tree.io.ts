@@ -15,6 +15,7 @@ import {
   openSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import type { SystemTree, TreeNode } from "../../door/index.js";
@@ -37,6 +38,8 @@ export class FileTree {
     this.#isMade = true;
     mkdirSync(this.#root, { recursive: true, mode: 0o700 });
     for (const [path, node] of this.#tree.walk()) this.#add(path, node);
+    // A program that reads only plain files and links needs no connection from now on.
+    writeFileSync(`${this.#root}/.complete`, "");
     this.#tree.onChange((path, node) => {
       rmSync(this.#root + path, { recursive: node === undefined, force: true });
       if (node !== undefined) this.#add(path, node);
