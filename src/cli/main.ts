@@ -291,6 +291,12 @@ function addPlatformOptions(command: Command, name: string): void {
       ).argParser((text: string) => text.split(",")),
     )
     .option("--rules <set>", "device-centric | linux-7.2 (default: as the platform says)")
+    .addOption(
+      new Option(
+        "--grant <caps>",
+        "capabilities of all programs: ipc_lock, sys_rawio, sys_resource",
+      ).argParser((text: string) => text.split(",")),
+    )
     .option("--strict", "tell of calls that Linux lets pass without a word")
     .option("--trace <file>", "write a trace for Perfetto or Chrome's tracing page");
 }

@@ -24,6 +24,7 @@ export interface CommonOptions {
   /** run and serve only. */
   readonly name?: string;
   readonly bind?: readonly string[];
+  readonly grant?: readonly string[];
   readonly trace?: string;
   /** trace only. */
   readonly perfetto?: string;

@@ -3,6 +3,7 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import {
   baseFolder,
   type FoundDaemon,
+  type Grant,
   livingDaemons,
   type RunningDaemon,
   type TraceRecord,
@@ -17,6 +18,17 @@ export function engineRules(options: CommonOptions): "device-centric" | "linux-7
   if (rules === undefined || rules === "auto") return undefined;
   if (rules === "device-centric" || rules === "linux-7.2") return rules;
   throw new UsageError(`--rules ${rules}: a platform runs device-centric or linux-7.2`);
+}
+
+const GRANTS: readonly Grant[] = ["ipc_lock", "sys_rawio", "sys_resource"];
+
+/** @throws UsageError for a capability that platforms do not look at. */
+export function grantsOf(options: CommonOptions): Grant[] {
+  return (options.grant ?? []).map((text) => {
+    const found = GRANTS.find((grant) => grant === text);
+    if (found !== undefined) return found;
+    throw new UsageError(`--grant ${text}: one of ${GRANTS.join(", ")}`);
+  });
 }
 
 /** The daemon of a name; without one the only one that runs. @throws UsageError. */

@@ -13,7 +13,7 @@ import {
 } from "../../daemon/index.js";
 import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError } from "../output.js";
-import { engineRules, traceToFile } from "./daemon-options.io.js";
+import { engineRules, grantsOf, traceToFile } from "./daemon-options.io.js";
 
 /** The exit code is the program's. */
 export async function run(
@@ -34,6 +34,7 @@ export async function run(
     rules: engineRules(options),
     bind: options.bind,
     strict: options.strict === true,
+    grants: grantsOf(options),
     trace: options.trace !== undefined,
     program: args,
   });

@@ -10,7 +10,7 @@ import {
 } from "../../daemon/index.js";
 import type { CommonOptions } from "../options.js";
 import type { ExitCode, Output } from "../output.js";
-import { engineRules, traceToFile } from "./daemon-options.io.js";
+import { engineRules, grantsOf, traceToFile } from "./daemon-options.io.js";
 
 export async function run(
   out: Output,
@@ -25,6 +25,7 @@ export async function run(
     rules: engineRules(options),
     bind: options.bind,
     strict: options.strict === true,
+    grants: grantsOf(options),
     trace: options.trace !== undefined,
   });
   daemon.onNote = (text) => out.note(`ioasis: ${text}`);

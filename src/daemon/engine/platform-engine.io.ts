@@ -3,6 +3,7 @@ import type { PhysicalMemory } from "../../memory/index.js";
 import { DeviceMemories } from "../memory/device-memory.io.js";
 import type { LostAccesses } from "../memory/private-memory.io.js";
 import { type OpenAccount, ProcessState } from "../memory/process-state.io.js";
+import type { Grant } from "../memory/rights.io.js";
 import { SharedFiles } from "../memory/shared-files.io.js";
 import { Engine } from "./engine.io.js";
 import type { EngineKernel } from "./kernel-port.js";
@@ -17,6 +18,8 @@ export interface PlatformEngineOptions {
   /** Makes the kernel on memory that programs can map. */
   readonly kernel: (deviceMemories: DeviceMemories) => EngineKernel;
   readonly makeTree?: (() => void) | undefined;
+  /** Capabilities that every program has. */
+  readonly grants?: readonly Grant[] | undefined;
   /** A line for the log. */
   readonly note?: ((text: string) => void) | undefined;
 }
@@ -37,6 +40,7 @@ export class PlatformEngine {
     this.kernel = options.kernel(deviceMemories);
     this.#memory = this.kernel.memory;
     this.sharedFiles = new SharedFiles(this.#memory);
+    const grants = options.grants ?? [];
     const note = options.note ?? ((): void => {});
     const desk: Desk = {
       kernel: this.kernel,
@@ -52,7 +56,7 @@ export class PlatformEngine {
     this.#listener = new Listener(options.socket, engine, {
       admit: (pid) => {
         const open: OpenAccount = (...of) => this.kernel.accounts.account(...of);
-        return new ProcessState(pid, this.#memory, open, this.lost);
+        return new ProcessState(pid, this.#memory, open, { lost: this.lost, grants });
       },
       turnedAway: (pid, why) => note(`process ${pid} was turned away: ${why}`),
     });

@@ -4,28 +4,36 @@ import type { LockedMemory, UserProcess } from "../../files/index.js";
 import type { PhysicalMemory } from "../../memory/index.js";
 import type { LostAccesses } from "./private-memory.io.js";
 import { ProcessMemory } from "./process-memory.io.js";
-import { type Rights, rightsOf } from "./rights.io.js";
+import { type Grant, type Rights, rightsOf } from "./rights.io.js";
 
 /** Opens the account of a process. @param limit pages it may lock; asked at each charge. */
 export type OpenAccount = (pid: number, uid: number, limit: () => number) => ProcessAccount;
+
+export interface ProcessOptions {
+  /** Counts what could not be reached. */
+  readonly lost: LostAccesses;
+  readonly grants: readonly Grant[];
+}
 
 export class ProcessState implements UserProcess {
   readonly pid: number;
   readonly label: string;
   readonly memory: ProcessMemory;
   readonly #openAccount: OpenAccount;
+  readonly #grants: readonly Grant[];
   #rights: Rights | undefined;
   #account: ProcessAccount | undefined;
 
-  constructor(pid: number, memory: PhysicalMemory, open: OpenAccount, lost: LostAccesses) {
+  constructor(pid: number, memory: PhysicalMemory, open: OpenAccount, options: ProcessOptions) {
     this.pid = pid;
+    this.#grants = options.grants;
     this.label = `process ${pid}`;
-    this.memory = new ProcessMemory(pid, memory, lost);
+    this.memory = new ProcessMemory(pid, memory, options.lost);
     this.#openAccount = open;
   }
 
   get rights(): Rights {
-    this.#rights ??= rightsOf(this.pid);
+    this.#rights ??= rightsOf(this.pid, this.#grants);
     return this.#rights;
   }
 

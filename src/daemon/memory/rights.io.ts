@@ -29,9 +29,18 @@ export function rightsFrom(status: string, limits: string): Rights {
   };
 }
 
-/** A process that is gone has no rights. */
-export function rightsOf(pid: number): Rights {
-  return rightsFrom(textOf(`/proc/${pid}/status`), textOf(`/proc/${pid}/limits`));
+/** Capabilities that a platform gives to all its programs, whatever they have on the host. */
+export type Grant = "ipc_lock" | "sys_rawio" | "sys_resource";
+
+/** A process that is gone has no rights but those granted. */
+export function rightsOf(pid: number, grants: readonly Grant[]): Rights {
+  const own = rightsFrom(textOf(`/proc/${pid}/status`), textOf(`/proc/${pid}/limits`));
+  return {
+    ...own,
+    mayLockMemory: own.mayLockMemory || grants.includes("ipc_lock"),
+    mayRawIo: own.mayRawIo || grants.includes("sys_rawio"),
+    mayRaiseLimits: own.mayRaiseLimits || grants.includes("sys_resource"),
+  };
 }
 
 function textOf(path: string): string {

@@ -1,4 +1,5 @@
 /** What the main thread and the engine's thread tell each other. */
+import type { Grant } from "../memory/rights.io.js";
 import type { DaemonFolder } from "../place/daemon-folder.io.js";
 
 export interface EngineThreadData {
@@ -9,6 +10,8 @@ export interface EngineThreadData {
   /** Which functions VFIO has at the start; undefined: those that no other driver is named for. */
   readonly bind: readonly string[] | undefined;
   readonly strict: boolean;
+  /** Capabilities that every program has. */
+  readonly grants: readonly Grant[];
   /** Tell of calls from the start. */
   readonly trace: boolean;
 }

@@ -34,6 +34,7 @@ async function start(port: MessagePort): Promise<void> {
       return opened.kernel;
     },
     makeTree: () => tree?.make(),
+    grants: data.grants,
     note: (text) => tell({ kind: "note", text }),
   });
   if (opened === undefined) return;

@@ -54,8 +54,8 @@ export class RunningDaemon {
     const folder = makeFolder(base, facts);
     const remove = (): void => removeFolder(folder);
     process.once("exit", remove);
-    const { platform, rules, bind, strict, trace } = options;
-    const data: EngineThreadData = { folder, platform, rules, bind, strict, trace };
+    const { name: _name, program: _program, ...engine } = options;
+    const data: EngineThreadData = { folder, ...engine };
     const daemon = new RunningDaemon(folder, new Worker(ENTRY, { workerData: data }));
     await daemon.#ready();
     return daemon;
