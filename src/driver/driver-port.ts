@@ -257,6 +257,8 @@ export interface IommuDriver {
     flags: { readonly pasid: boolean },
   ): NestedDomain;
   blocked(device: Bdf): BlockedDomain;
+  /** Types that `allocVirtualIommu` knows for the device. Absent: none. */
+  virtualIommuTypes?(device: Bdf): readonly number[];
   /** @throws UapiError EOPNOTSUPP when the type is not known. */
   allocVirtualIommu(
     device: Bdf,

@@ -6,6 +6,7 @@
  * the domain. The area's first byte lies `startOffset` into its first page; the address and that
  * offset agree modulo the granule, because the space's alignment is at least the granule.
  */
+import { UapiError } from "../abi/index.js";
 import type { PagingDomain, Prot } from "../driver/index.js";
 import { AreaFlag, type AreaRows } from "./area-rows.js";
 
@@ -61,6 +62,11 @@ export function mapPages(
   frames: Float64Array,
   largePages: boolean,
 ): void {
+  if (area.prot === 0) {
+    throw new UapiError("EINVAL", "a page table shows no mapping without permissions", {
+      cite: "Linux iommu_map()",
+    });
+  }
   const shift = domain.granuleShift;
   const perPage = 4096 >>> shift;
   const begin = granuleOf(domain, area, index);

@@ -84,10 +84,20 @@ describe("VFIO_IOMMU_GET_INFO", () => {
       const out = ask(p, argsz);
       assert.equal(u32At(out, 0), total);
       if (argsz >= 20) assert.equal(u32At(out, 16), 0);
-      if (argsz >= 36) assert.deepEqual([u32At(out, 24), u32At(out, 28)], [0x10003, 0]);
-      else if (argsz > 24) assert.ok(out.subarray(24).every((b) => b === 0xee));
+      if (argsz >= 36) {
+        assert.deepEqual([u32At(out, 24), u32At(out, 28)], [0x10003, argsz >= 40 ? 40 : 0]);
+      } else if (argsz > 24) assert.ok(out.subarray(24).every((b) => b === 0xee));
       if (argsz >= 36) assert.ok(out.subarray(36).every((b) => b === 0xee));
     }
+  });
+
+  it("writes the ranges that fit, and their number with the last", () => {
+    const { p, ioas } = start();
+    p.file.iommufd.ioasReserve(ioas, { first: 0x1000n, last: 0x1fffn });
+    const out = ask(p, 24 + 16 + 16 + 16);
+    assert.deepEqual([u32At(out, 0), u32At(out, 16), u32At(out, 28)], [88, 0, 40]);
+    assert.ok(out.subarray(40, 56).every((b) => b === 0xee));
+    assert.deepEqual([u64At(out, 56), u64At(out, 64)], [0n, 0xfffn]);
   });
 
   it("says which pages all page tables have", () => {
@@ -107,8 +117,15 @@ describe("VFIO_IOMMU_MAP_DMA and UNMAP_DMA", () => {
     p.ok(MAP, map(3, va, 0x102000n, 8192n));
     p.refused("EEXIST", MAP, map(3, va, 0x101000n, 4096n));
     p.refused("EINVAL", UNMAP, unmap(2, 1n, 0n));
-    p.refused("EINVAL", UNMAP, unmap(0, 0x100000n, 0n));
-    p.refused("EOVERFLOW", UNMAP, unmap(0, 2n ** 64n - 4096n, 8192n));
+    for (const [code, iova, size] of [
+      ["EINVAL", 0x100000n, 0n],
+      ["EOVERFLOW", 2n ** 64n - 4096n, 8192n],
+    ] as const) {
+      const bytes = unmap(0, iova, size);
+      assert.equal(p.ioctl(UNMAP, bytes), -ERRNO[code]);
+      assert.equal(u64At(bytes, 16), 0n);
+    }
+    p.refused("EOVERFLOW", MAP, map(3, va, 2n ** 64n - 4096n, 8192n));
     const part = unmap(0, 0x100000n, 12288n);
     assert.equal(p.ioctl(UNMAP, part), -ERRNO.ENOENT);
     assert.equal(u64At(part, 16), 8192n);
@@ -124,7 +141,20 @@ describe("VFIO_IOMMU_MAP_DMA and UNMAP_DMA", () => {
     p.ok(MAP, map(3, va, 0x100000n, 16384n));
     assert.equal(u64At(p.ok(UNMAP, unmap(0, 0x101000n, 4096n)), 16), 4096n);
     p.refused("EINVAL", UNMAP, unmap(0, 0x102800n, 4096n));
+    assert.equal(u64At(p.ok(UNMAP, unmap(0, 0x800800n, 100n)), 16), 0n);
     assert.equal(u64At(p.ok(UNMAP, unmap(0, 0n, 0x200000n)), 16), 12288n);
+  });
+
+  it("map without permissions as long as no page table shows it", () => {
+    const { p, ioas } = start();
+    const va = p.process.memory.allocPages(1);
+    p.ok(MAP, map(0, va, 0x2000000n, 4096n));
+    const alloc = sized(0, p.bind(), ioas, 0, 0, 0, 0, 0n, 0, 0);
+    p.refused("EINVAL", 0x3b89, alloc);
+    p.ok(UNMAP, unmap(2, 0n, 0n));
+    p.ok(0x3b89, alloc);
+    p.refused("EINVAL", MAP, map(0, va, 0x2000000n, 4096n));
+    p.ok(MAP, map(2, va, 0x2000000n, 4096n));
   });
 
   it("are watched by a strict context", () => {

@@ -34,13 +34,24 @@ export function ioasMap(ctx: ContextState, args: MapArgs, caller: UserProcess): 
   const place = { flags: args.flags, iova: args.iova ?? 0n, length: args.length };
   checkFlags(place);
   const ioas = ctx.objects.get(args.ioasId, "ioas") as Ioas;
-  const { userVa, length } = args;
+  return mapMemory(ctx, ioas, place, args.userVa, caller);
+}
+
+/** Maps memory of a process, with flags that were checked. */
+export function mapMemory(
+  ctx: ContextState,
+  ioas: Ioas,
+  place: Placement,
+  userVa: bigint,
+  caller: UserProcess,
+): bigint {
+  const { length } = place;
   const isUsual = isSmall(userVa) && isSmall(length);
   if (!isUsual && (userVa < 0n || userVa > U64_MAX || length > U64_MAX - userVa)) {
     throw new UapiError("EOVERFLOW", "user_va + length is above 2^64 - 1", CITE);
   }
   checkLength(length);
-  return mapFrom(ctx, ioas, place, userVa, keyOf(ctx, args.flags, caller, caller.memory));
+  return mapFrom(ctx, ioas, place, userVa, keyOf(ctx, place.flags, caller, caller.memory));
 }
 
 /** @returns the address that was mapped. */

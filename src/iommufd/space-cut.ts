@@ -8,27 +8,31 @@ import { UapiError } from "../abi/index.js";
 import { AreaFlag } from "./area-rows.js";
 import type { IoPagetable } from "./io-pagetable.js";
 import { noMemory } from "./no-memory.js";
+import { offsetOf, pageOf } from "./position.js";
 
 const CITE = { cite: "Linux iopt_area_split()" };
 
 /**
- * Makes an area begin at the first byte of `page`, if one reaches over it.
- * @throws UapiError EINVAL (large pages are on, an access holds pages, or a space was merged from
- * this one), EOPNOTSUPP (memory of a device), ENOMEM: then nothing is cut.
+ * Makes an area begin at `address`, if one reaches over it.
+ * @throws UapiError EOPNOTSUPP (memory of a device), EINVAL (not at a page, large pages are on, an
+ * access holds pages, or a space was merged from this one), ENOMEM: then nothing is cut.
  */
-export function cutAt(space: IoPagetable, page: number): void {
+export function cutBefore(space: IoPagetable, address: bigint): void {
+  const page = pageOf(address);
+  const offset = offsetOf(address);
   const { areas } = space;
   const { rows } = areas;
-  areas.seek(page, 0);
+  areas.seekEnding(page, offset);
   if (!areas.found) return;
   const { row, firstPage } = areas;
-  const lastPage = rows.lastPage(row);
-  if (firstPage === page || lastPage < page) return;
-  checkCut(space, row);
+  const startsBefore = firstPage < page || (firstPage === page && rows.firstOffset(row) < offset);
+  if (!startsBefore) return;
+  checkCut(space, row, offset);
   // Pages that were mapped together, while large pages were on, stand by themselves from here on.
   for (const domain of space.domains) domain.split(page * (4096 >>> domain.granuleShift));
   const flags = rows.flags(row);
   const source = rows.source(row);
+  const lastPage = rows.lastPage(row);
   const lastOffset = rows.lastOffset(row);
   const startPage = rows.startPage(row) + (page - firstPage);
   const startOffset = rows.startOffset(row);
@@ -39,17 +43,20 @@ export function cutAt(space: IoPagetable, page: number): void {
   } else space.tables.origins.get(source).refs++;
 }
 
-function checkCut(space: IoPagetable, row: number): void {
+function checkCut(space: IoPagetable, row: number, offset: number): void {
   const { rows } = space.areas;
   const { origins, sharedPages, allocations } = space.tables;
-  if (space.largePages) {
-    throw new UapiError("EINVAL", "a mapping is cut only while large pages are off", CITE);
-  }
   const source = rows.source(row);
   const isShared = (rows.flags(row) & AreaFlag.shared) !== 0;
   const origin = isShared ? sharedPages.get(source).origin : origins.get(source);
   if (origin.source.kind === "device") {
     throw new UapiError("EOPNOTSUPP", "a mapping of device memory cannot be cut", CITE);
+  }
+  if (offset !== 0) {
+    throw new UapiError("EINVAL", "a mapping can be cut between pages only", CITE);
+  }
+  if (space.largePages) {
+    throw new UapiError("EINVAL", "a mapping is cut only while large pages are off", CITE);
   }
   if (space.accessPins.has(row) || space.locks.has(row)) {
     throw new UapiError("EINVAL", "an access holds pages of the mapping", CITE);

@@ -10,10 +10,10 @@ import { MapFlag } from "./api.js";
 import type { ContextState } from "./context-state.js";
 import { Ioas, unmapAll } from "./ioas.js";
 import { setHugePages } from "./ioas-calls.js";
-import { ioasMap } from "./ioas-map.js";
+import { mapMemory } from "./ioas-map.js";
 import type { UserProcess } from "./ports.js";
 import { lastOf, offsetOf, pageOf } from "./position.js";
-import { cutAt } from "./space-cut.js";
+import { cutBefore } from "./space-cut.js";
 import { Unmapped, unmapRange } from "./space-unmap.js";
 
 /** VFIO_*_IOMMU and other extensions of a container, by Linux's numbers. */
@@ -171,12 +171,12 @@ function mapDma(ctx: ContextState, args: VfioMapArgs, process: UserProcess): voi
       cite: "Linux iommufd_vfio_map_dma()",
     });
   }
-  const ioasId = compatIoas(ctx).id;
+  const ioas = compatIoas(ctx);
   const permission =
     ((flags & VfioMapFlag.read) !== 0 ? MapFlag.readable : 0) |
     ((flags & VfioMapFlag.write) !== 0 ? MapFlag.writeable : 0);
-  const place = { ioasId, flags: permission | MapFlag.fixedIova, iova };
-  ioasMap(ctx, { ...place, userVa: vaddr, length: size }, process);
+  const place = { flags: permission | MapFlag.fixedIova, iova, length: size };
+  mapMemory(ctx, ioas, place, vaddr, process);
 }
 
 const CITE_UNMAP = { cite: "Linux iommufd_vfio_unmap_dma()" };
@@ -194,21 +194,15 @@ function unmapDma(ctx: ContextState, args: VfioUnmapArgs, removed: VfioRemoved):
     }
     throw new UapiError("EINVAL", "with the flag for all, iova and size are 0", CITE_UNMAP);
   }
-  if (size === 0n) throw new UapiError("EINVAL", "size is 0", CITE_UNMAP);
-  const last = lastOf(iova, size);
   if (!space.largePages) {
-    checkCutPlace(iova);
-    checkCutPlace(last + 1n);
-    cutAt(space, pageOf(last + 1n));
-    cutAt(space, pageOf(iova));
+    // Sums wrap here; only then the range is checked.
+    cutBefore(space, BigInt.asUintN(64, iova + size));
+    if (iova !== 0n) cutBefore(space, iova);
   }
   removed.began = true;
+  if (size === 0n) throw new UapiError("EINVAL", "size is 0", CITE_UNMAP);
+  const last = lastOf(iova, size);
   const { count } = removed;
   unmapRange(space, pageOf(iova), offsetOf(iova), pageOf(last), offsetOf(last), count);
   return count.total;
-}
-
-function checkCutPlace(address: bigint): void {
-  if (offsetOf(address) === 0) return;
-  throw new UapiError("EINVAL", "a mapping can be cut between pages only", CITE_UNMAP);
 }

@@ -24,6 +24,8 @@ export interface ViommuAllocArgs {
 export function viommuAlloc(ctx: ContextState, args: ViommuAllocArgs): Viommu {
   if ((args.flags ?? 0) !== 0 || args.type === 0) throw unsupported("iommufd_viommu_alloc_ioctl()");
   const device = ctx.objects.get(args.devId, "device") as IommufdDevice;
+  const types = ctx.system.driver.virtualIommuTypes?.(device.function) ?? [];
+  if (!types.includes(args.type)) throw unsupported("iommufd_viommu_alloc_ioctl()");
   const parent = ctx.objects.get(args.hwptId, "hwpt-paging") as HwptPaging;
   if (!parent.nestParent) {
     throw new UapiError("EINVAL", "the page table is no nesting parent", {

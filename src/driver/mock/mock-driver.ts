@@ -142,6 +142,10 @@ export class MockDriver implements IommuDriver {
     return found;
   }
 
+  virtualIommuTypes(): readonly number[] {
+    return [MOCK_VIOMMU_TYPE];
+  }
+
   allocVirtualIommu(
     _device: Bdf,
     parent: PagingDomain,

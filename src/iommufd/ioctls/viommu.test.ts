@@ -42,9 +42,9 @@ describe("IOMMU_VIOMMU_ALLOC", () => {
     p.refused("EOPNOTSUPP", VIOMMU, alloc(1, MOCK, 99, 99));
     p.refused("EOPNOTSUPP", VIOMMU, alloc(0, 0, 99, 99));
     p.refused("ENOENT", VIOMMU, alloc(0, MOCK, ioas, 99));
+    p.refused("EOPNOTSUPP", VIOMMU, alloc(0, 1, dev, ioas));
     p.refused("ENOENT", VIOMMU, alloc(0, MOCK, dev, ioas));
     p.refused("EINVAL", VIOMMU, alloc(0, MOCK, dev, plain));
-    p.refused("EOPNOTSUPP", VIOMMU, alloc(0, 1, dev, parent));
     const short = alloc(0, MOCK, dev, parent).slice(0, 24);
     short[0] = 24;
     const id = u32At(p.ok(VIOMMU, short), 20);
