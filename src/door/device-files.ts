@@ -85,6 +85,10 @@ export class SystemDeviceFiles implements DeviceFiles {
   askBack(bdf: Bdf): void {
     this.vfio.requestRelease(bdf);
   }
+
+  driverLeft(bdf: Bdf): void {
+    this.vfio.driverLeft(bdf);
+  }
 }
 
 function selftestOf(system: HostSystem, ports: IommufdPorts): SelftestFiles | undefined {

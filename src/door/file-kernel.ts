@@ -1,6 +1,6 @@
 /**
- * FileKernel: what every platform has, whatever machine stands behind it: a tree of files, memory,
- * what processes have locked, faults to be injected, and the last refusals.
+ * FileKernel: a platform as whoever moves the calls meets it, whatever machine stands behind it: a
+ * tree of files, memory, what processes have locked, faults to be injected, and the last refusals.
  *
  * It knows nothing of sockets and processes: whoever moves the calls opens files by path, runs each
  * call inside {@link FileKernel.perform}, and releases files when their last descriptor closes.

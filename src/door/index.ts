@@ -7,7 +7,6 @@ export * from "./memory-accounts.js";
 export * from "./numbers.js";
 export * from "./platform-kernel.js";
 export * from "./refusals.js";
-export * from "./selftest-kernel.js";
 export * from "./system-tree.js";
 export { type DeviceFiles, TreeKeeper } from "./tree-keeper.js";
 export * from "./tree-node.js";

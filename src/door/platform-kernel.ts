@@ -17,7 +17,7 @@ export interface PlatformKernelOptions {
   readonly rules?: IsolationPort["rules"] | undefined;
   /** Which functions VFIO has at the start; default `unclaimed`. */
   readonly bind?: BindAtStart | undefined;
-  /** Tasks can have allocations fail; default false. */
+  /** Tasks can have allocations fail; default: on platforms for the kernel's own tests. */
   readonly injectsFaults?: boolean | undefined;
   /** Makes the files of devices for this kernel. */
   readonly files: (kernel: PlatformKernel) => DeviceFiles;
@@ -45,7 +45,7 @@ export class PlatformKernel extends FileKernel {
 
   /** @throws UapiError ENOMEM, EOPNOTSUPP: the IOMMUs cannot be set up. */
   constructor(platform: BuiltPlatform, options: PlatformKernelOptions) {
-    super({ injectsFaults: options.injectsFaults ?? false });
+    super({ injectsFaults: options.injectsFaults ?? platform.selftest !== undefined });
     const asked = platform.rules === "linux-7.2" ? "linux-7.2" : "device-centric";
     this.system = new HostSystem(platform, {
       rules: options.rules ?? asked,
@@ -57,6 +57,7 @@ export class PlatformKernel extends FileKernel {
     this.#files = files;
     this.system.drivers.isOpen = (bdf) => files.isOpen(bdf);
     this.system.drivers.askBack = (bdf) => files.askBack(bdf);
+    this.system.drivers.onRelease = (bdf) => files.driverLeft?.(bdf);
     this.#keeper = new TreeKeeper(this.system, files);
     this.tree = this.#keeper.tree;
     if (this.injectsFaults) this.tree.putAll(debugNodes());

@@ -45,6 +45,8 @@ export interface DeviceFiles {
   isOpen(bdf: Bdf): boolean;
   /** Asks the user of a function to let go of it: the REQ interrupt. */
   askBack(bdf: Bdf): void;
+  /** A driver has let go of a function. */
+  driverLeft?(bdf: Bdf): void;
 }
 
 /** There whatever is in them. */

@@ -94,7 +94,15 @@ const commonFields = {
   flr: flag("Function-level reset."),
   msix: integer(1, 2048, "MSI-X vectors."),
   msi: integer(1, 32, "MSI vectors; rounded up to a power of two."),
-  driver: either(nothing(), words),
+  driver: either(
+    nothing(),
+    text(
+      "a text on one line",
+      "^[^\\u0000-\\u001f]{1,200}$",
+      "Kernel driver that has the function. A running platform gives endpoints without one, or " +
+        "with null, to vfio-pci at its start.",
+    ),
+  ),
   engine: word(["dma"] as const, "What operates it: the DMA test engine. Default: a stub."),
 };
 

@@ -46,6 +46,8 @@ export class DeviceDrivers {
   isOpen: (bdf: Bdf) => boolean = () => false;
   /** Asks the user of a function to let go of it (the REQ interrupt). */
   askBack: (bdf: Bdf) => void = () => {};
+  /** A driver has let go of a function. */
+  onRelease: (bdf: Bdf) => void = () => {};
   /** vfio-pci may switch on VFs (module parameter enable_sriov). */
   enableSriov = true;
   readonly #port: DriversPort;
@@ -157,6 +159,7 @@ export class DeviceDrivers {
     if (number !== undefined) this.#vfioNumbers.release(number);
     this.#vfio.delete(bdf);
     if (!leavesDmaAlone(name)) this.#port.ownership.releaseForKernel(bdf);
+    this.onRelease(bdf);
   }
 
   /**
