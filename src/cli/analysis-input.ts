@@ -25,7 +25,9 @@ export async function readAnalysis(out: Output, options: CommonOptions): Promise
   const progress = startProgress(out, sources);
   try {
     const capture = await loadCapture(sources);
-    const { fabric: description, facts } = fromCapture(capture);
+    const { fabric: description, facts: shown } = fromCapture(capture);
+    const { absentAcs } = options;
+    const facts = absentAcs === undefined ? shown : { ...shown, absentAcs };
     const fabric = buildFabric(description);
     const resolved = resolveRules(options.rules, facts.kernel, capture.rules);
     const strict = options.strict === true;

@@ -310,6 +310,12 @@ function addAnalysisOptions(command: Command): void {
         .argParser(parseRules),
     )
     .option("--strict", "count what hardware may route as if it did")
+    .addOption(
+      new Option(
+        "--absent-acs <meaning>",
+        "functions of one device without ACS: may reach each other (shares) or not (isolates)",
+      ).choices(["shares", "isolates"]),
+    )
     .option("--json", "JSON with a published schema (schemas/)")
     .option("--check", "exit 1 when the computed groups differ from the recorded ones");
 }

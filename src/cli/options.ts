@@ -7,6 +7,7 @@ export interface CommonOptions {
   readonly from?: readonly string[];
   readonly rules: RuleChoice;
   readonly strict?: boolean;
+  readonly absentAcs?: "shares" | "isolates";
   readonly check?: boolean;
   readonly json?: boolean;
   /** capture only. */

@@ -180,6 +180,7 @@ export const factsShape: Shape<HostFacts> = object<HostFacts>({
   firmware: may(oneOf("acpi", "device-tree")),
   iommuInUse: may(flag),
   requesterMatching: may(flag),
+  absentAcs: may(oneOf("shares", "isolates")),
   dmar: may(dmar),
   ivrs: may(ivrs),
   iort: may(iort),

@@ -167,3 +167,19 @@ test("a path names its lowest port that fails, and each request has its own verd
   assert.equal(judged.path(fn, Acs.RR).isolated, true);
   assert.equal(judged.path(fn, Acs.RR | Acs.UF).failing, fabric.function(makeBdf(0, 2, 0, 0)));
 });
+
+test("functions of one device without ACS: shared, or by option isolated (S34)", () => {
+  const functions = [0, 1, 2].map((fn) => ({
+    bdf: makeBdf(0, 1, 0, fn),
+    type: PortType.Endpoint,
+    multifunction: true,
+    ...(fn === 2 ? { acs: { capability: Acs.RR | Acs.CR, control: 0 } } : {}),
+  }));
+  const fabric = buildFabric({ functions: functions.map(describeFunction) });
+  const isolated = (absentAcs: "shares" | "isolates" | undefined) =>
+    fabric.functions.map((fn) => new AcsJudge({ absentAcs }, "linux-7.2").verdict(fn).isolated);
+  assert.deepEqual(isolated(undefined), [false, false, false]);
+  assert.deepEqual(isolated("shares"), [false, false, false]);
+  // A capability whose bits are off is no absence.
+  assert.deepEqual(isolated("isolates"), [true, true, false]);
+});

@@ -55,6 +55,7 @@ export interface JudgeOptions {
 }
 
 const CITE_REGISTERS = "PCIe 6 § 7.7.11";
+const CITE_ABSENT = "PCIe 6 § 6.12.1.2";
 const CITE_ORDER = "Linux pci_acs_enabled";
 const CITE_QUIRK = "Linux pci_dev_specific_acs_enabled";
 const PATH_ISOLATED: PathVerdict = { isolated: true, failing: undefined };
@@ -174,7 +175,12 @@ export class AcsJudge {
       case PortType.LegacyEndpoint:
       case PortType.UpstreamPort:
       case PortType.RcIntegratedEndpoint:
-        if (fn.multifunction === true) return this.#byRegisters(fn, request);
+        if (fn.multifunction === true) {
+          if (fn.acs === null && this.facts.absentAcs === "isolates") {
+            return yes({ kind: "acs-absence-isolates", at, cite: CITE_ABSENT });
+          }
+          return this.#byRegisters(fn, request);
+        }
         return yes({ kind: "acs-not-needed", at, cite: CITE_ORDER });
       default:
         return yes({ kind: "acs-not-needed", at, cite: CITE_ORDER });

@@ -21,6 +21,8 @@ export const EVIDENCE_KINDS = {
   "egress-control-allows": "has egress control, which lets its requests through to some peers",
   "acs-unknown": "the capture does not show its ACS capability or bits",
   "acs-not-needed": "is a single-function device: it needs no ACS of its own",
+  "acs-absence-isolates":
+    "has no ACS capability, which is taken to mean that it does no peer-to-peer",
   "not-pci-express": "is conventional PCI: nothing can keep its peers from its bus",
   "bridge-never-isolates":
     "is a bridge to or from conventional PCI, or an event collector: never isolated",

@@ -17,6 +17,13 @@ export interface HostFacts {
   readonly iommuInUse?: boolean | undefined;
   /** False: the IOMMU in use cannot match requester IDs, so all its devices look alike to it. */
   readonly requesterMatching?: boolean | undefined;
+  /**
+   * What it means that functions of a multi-function device have no ACS capability: they may route
+   * between each other (`shares`, the default, as Linux takes it), or do no peer-to-peer at all
+   * (`isolates`: PCIe 6 § 6.12.1.2 asks for ACS only of functions that do). A person's decision, as
+   * nothing in the device tells.
+   */
+  readonly absentAcs?: "shares" | "isolates" | undefined;
   readonly dmar?: DmarTable | undefined;
   readonly ivrs?: IvrsTable | undefined;
   readonly iort?: IortTable | undefined;

@@ -155,7 +155,8 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
     const owner = vmd === undefined ? undefined : names.get(vmd);
     if (owner !== undefined) owners.set(segment, owner);
   }
-  const { kernel, architecture, commandLine, firmware, rules, selftest } = node.host ?? {};
+  const { kernel, architecture, commandLine, firmware, rules, selftest, absentAcs } =
+    node.host ?? {};
   const plans = new Map(layout.functions.map((made) => [made.spec.bdf, made]));
   return {
     functions: layout.functions.map(({ spec }) => {
@@ -168,6 +169,7 @@ function buildRoots(platform: PlatformDescription): BuiltPlatform {
       architecture,
       commandLine,
       firmware,
+      ...(absentAcs === undefined ? {} : { absentAcs }),
       ...statedTables(node.iommu, layout.functions),
     },
     rules,

@@ -205,6 +205,10 @@ const host = record(
     firmware: word(["acpi", "device-tree"] as const),
     rules: word(["device-centric", "linux-6.1", "linux-6.12", "linux-7.2"] as const),
     selftest: word(["linux-6.12", "linux-7.2"] as const),
+    absentAcs: word(
+      ["shares", "isolates"] as const,
+      "What functions of one device do to each other when they have no ACS.",
+    ),
   },
 );
 

@@ -33,6 +33,9 @@ const SENTENCES: Readonly<Record<EvidenceKind, Sentence>> = {
   "acs-unknown": (e, call) => `The capture does not show the ACS capability of ${call(e.at)}.`,
   "acs-not-needed": (e, call) =>
     `${call(e.at)} is a single-function device: it needs no ACS of its own.`,
+  "acs-absence-isolates": (e, call) =>
+    `${call(e.at)} has no ACS capability; by the option chosen that means that it sends nothing ` +
+    "to the other functions of its device.",
   "not-pci-express": (e, call) =>
     `${call(e.at)} is conventional PCI: without PCI Express there is no ACS, ATS or PASID.`,
   "bridge-never-isolates": (e, call) =>
