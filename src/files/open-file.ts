@@ -68,6 +68,10 @@ export interface OpenFile {
    * @returns what the call returns, 0 or more.
    */
   ioctl?(call: Call, command: number, argument: bigint): number;
+  /**
+   * Reads take multiples of so many bytes: whoever moves calls cuts long ones there. Absent: 1.
+   */
+  readonly readUnit?: number | undefined;
   /** @param offset absent: read(2) at the file position, which the file keeps. */
   read?(call: Call, length: number, offset: bigint | undefined): Uint8Array;
   /** @returns bytes taken. */

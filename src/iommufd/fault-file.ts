@@ -21,6 +21,7 @@ const RESPONSE = SIZEOF_IOMMU_HWPT_PAGE_RESPONSE;
 export class FaultFile implements OpenFile {
   readonly kind = FileKind.faultQueue;
   readonly label = "anon_inode:[iommufd-pgfault]";
+  readonly readUnit = MESSAGE;
   onPoll?: (() => void) | undefined;
   readonly #queue: FaultQueue;
   readonly #letGo: () => void;

@@ -10,4 +10,6 @@ export interface EngineKernel {
   readonly refusals: Refusals;
   /** @throws UapiError: the errno of open(2). */
   open(call: Call, path: string, flags: number): OpenFile;
+  /** IOASIS_WHY on a file of any kind. Absent: the files answer themselves. */
+  why?(call: Call, argument: bigint): number;
 }

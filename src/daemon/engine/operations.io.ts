@@ -2,7 +2,7 @@
  * What a program can ask for, one function per operation. Each gives the result of the call: 0 or
  * more. A refusal is a UapiError, which becomes -errno in one place, `serve.io.ts`.
  */
-import { UapiError } from "../../abi/index.js";
+import { IOASIS_WHY, UapiError } from "../../abi/index.js";
 import { Poll } from "../../files/index.js";
 import { identityOf } from "../ffi/descriptors.io.js";
 import { type DeviceMemories, DeviceMemory } from "../memory/device-memory.io.js";
@@ -79,6 +79,9 @@ function ioctl(request: Request): number {
   const { file } = heldFile(request);
   const command = session.channel.word(slot, SlotWord.COMMAND) >>> 0;
   const argument = call.useArgument();
+  if (command === IOASIS_WHY && request.desk.kernel.why !== undefined) {
+    return request.desk.kernel.why(call, argument);
+  }
   if (file.ioctl === undefined) throw new UapiError("ENOTTY", "the file takes no ioctl");
   return file.ioctl(call, command, argument);
 }
@@ -88,7 +91,7 @@ function read(request: Request): number {
   const held = heldFile(request);
   if (held.file.read === undefined) throw new UapiError("EINVAL", "the file cannot be read");
   const wanted = session.channel.long(slot, SlotWord.SIZE);
-  const length = wanted > BigInt(PAYLOAD_BYTES) ? PAYLOAD_BYTES : Number(wanted);
+  const length = readLength(wanted, held.file.readUnit ?? 1);
   desk.openFiles.unmark(held);
   try {
     const bytes = held.file.read(call, length, offsetOf(request));
@@ -97,6 +100,12 @@ function read(request: Request): number {
   } finally {
     desk.openFiles.mark(held);
   }
+}
+
+/** What of a read fits into one payload; whether it is a multiple of the file's unit stays. */
+function readLength(wanted: bigint, unit: number): number {
+  const room = PAYLOAD_BYTES - (PAYLOAD_BYTES % unit);
+  return wanted > BigInt(room) ? room + Number(wanted % BigInt(unit)) : Number(wanted);
 }
 
 function write(request: Request): number {

@@ -1,7 +1,9 @@
 /** From a platform file to its kernel. */
 import { randomFillSync } from "node:crypto";
 import { PlatformKernel, SystemDeviceFiles } from "../../door/index.js";
+import type { Call } from "../../files/index.js";
 import { loadPlatform } from "../../host/io/scenario-file.io.js";
+import { serveWhy } from "../../iommufd/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
 import { refusalLines } from "../../view/index.js";
 import type { EngineKernel } from "../engine/kernel-port.js";
@@ -37,17 +39,23 @@ export async function openPlatform(
           fillRandom: (bytes) => randomFillSync(bytes),
           iommufd: {
             memory: memories,
-            sentence: (evidence) => refusalLines([evidence], formatBdf)[0] ?? "",
+            sentence,
             refusals: kernel.refusals,
             strict: data.strict,
             onTrap: (trap) => told(trapText(trap)),
           },
         }),
     });
-    const kernel = Object.assign(made, { memory: made.system.machine.memory });
+    const kernel = Object.assign(made, {
+      memory: made.system.machine.memory,
+      why: (call: Call, argument: bigint) =>
+        serveWhy({ refusals: made.refusals, sentence }, call, argument),
+    });
     return { kernel, name, rules: made.system.rules };
   };
 }
+
+const sentence = (evidence: object): string => refusalLines([evidence], formatBdf)[0] ?? "";
 
 function boundAtStart(names: readonly string[]): "unclaimed" | "all" | "none" | Bdf[] {
   const [only] = names;
