@@ -73,6 +73,8 @@ export class Machine {
   onUnitEvent: (() => void) | undefined;
   /** Called when the interrupt pin of a function goes up or down. */
   onPin: ((from: Bdf, up: boolean) => void) | undefined;
+  /** Called after {@link restoreConfig}: what else a reset has taken can be put back. */
+  onRestored: ((bdf: Bdf) => void) | undefined;
   readonly #slots: SlotMap;
   #observer: MachineObserver | undefined;
   #scope: IommuScope | undefined;
@@ -226,6 +228,7 @@ export class Machine {
     });
     this.#slots.stale();
     slot.endpoint.configWritten([]);
+    this.onRestored?.(bdf);
   }
 
   /** A function, everything below it, and its VFs. */

@@ -4,6 +4,8 @@ import { describe, it } from "node:test";
 import { FakeEventFd } from "../../test/support/fake-call.js";
 import { ENGINE, failed, STUB, VfioBench, words } from "../../test/support/vfio-machine.js";
 
+import { resetFunction } from "./function-reset.js";
+
 const SET_IRQS = 0x3b6e;
 const RESET = 0x3b6f;
 const CONFIG = 7;
@@ -129,6 +131,17 @@ describe("MSI-X", () => {
     const a = eventFd();
     assert.equal(set(TRIGGER | EVENTFD, MSIX, 3, 1, a.fd), 0);
     assert.equal(bench.value(fd, RESET), 0);
+    raise(opened, 3);
+    assert.equal(a.event.count, 1);
+  });
+
+  it("works after somebody else has reset the device", () => {
+    const opened = open();
+    const { bench, set, eventFd } = opened;
+    busMaster(opened);
+    const a = eventFd();
+    assert.equal(set(TRIGGER | EVENTFD, MSIX, 3, 1, a.fd), 0);
+    assert.equal(resetFunction(bench.system.machine, bench.bdf("engine")), true);
     raise(opened, 3);
     assert.equal(a.event.count, 1);
   });

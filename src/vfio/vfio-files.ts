@@ -25,6 +25,8 @@ export class VfioFiles {
     this.#platform = platform;
     this.groups = new VfioGroups(platform.system);
     this.table = new DeviceTable(platform, this.groups);
+    // Whoever resets a device that is open: its vectors are still its user's.
+    platform.machine.onRestored = (bdf) => this.table.find(bdf)?.interrupts.restore();
   }
 
   /** /dev/vfio/vfio. Never fails. @param opener whoever opens it. */
