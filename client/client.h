@@ -215,6 +215,8 @@ bool is_ours_already(int fd);
 void ours_set(int fd, uint32_t handle, uint32_t kind, uint16_t path);
 /* Nothing is known about the number any longer. */
 void ours_forget(int fd);
+/* The number was opened just now and is foreign. */
+void ours_not(int fd);
 /* `to` refers to what `from` refers to. */
 void ours_copied(int from, int to);
 /* The descriptor is closed, table and daemon know; 0 or -1. */
@@ -283,7 +285,7 @@ bool directory_path(int fd, char out[PATH_BYTES]);
 long open_served(const struct where *where, int flags);
 long open_status(const struct where *where, int flags);
 /* -errno or the descriptor; *is_done false: the program's own arguments are to be used. */
-long open_ours(int directory, const char *path, int flags, bool *is_done);
+long open_ours(int directory, const char *path, int flags, mode_t mode, bool *is_done);
 int open_any(int directory, const char *path, int flags, mode_t mode);
 /* Reads or writes ours; offset -1: at the position. */
 ssize_t read_ours(int fd, const struct ours *what, void *buffer, size_t bytes, int64_t offset);

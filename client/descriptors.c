@@ -134,6 +134,12 @@ void ours_forget(int fd)
 		write_entry(fd, TAG_UNKNOWN);
 }
 
+void ours_not(int fd)
+{
+	if (fd >= 0 && fd < TABLE && __atomic_load_n(&table[fd], __ATOMIC_RELAXED) != TAG_FOREIGN)
+		write_entry(fd, TAG_FOREIGN);
+}
+
 void ours_copied(int from, int to)
 {
 	if (from < 0 || from >= TABLE || to < 0 || to >= TABLE || from == to)

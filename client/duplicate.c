@@ -44,13 +44,9 @@ EXPORT int close(int fd)
 		return REAL(close)(fd);
 	if (is_hidden(fd))
 		return (int)libc_result(-EBADF);
-	if (is_ours_already(fd) && is_ours(fd, &what))
+	/* Unknown ones too (inherited, never used): the daemon shall know before we return. */
+	if ((is_connected() || is_ours_already(fd)) && is_ours(fd, &what))
 		return close_ours(fd, &what);
-	/* Inherited and never used: the daemon shall still know before we return. */
-	bool is_unknown_pair = is_connected() && is_ours(fd, &what);
-	if (is_unknown_pair)
-		return close_ours(fd, &what);
-	ours_forget(fd);
 	return REAL(close)(fd);
 }
 

@@ -264,7 +264,7 @@ EXPORT long syscall(long number, ...)
 			bool is_done;
 			if (copy_from_program(how, (const void *)a[2], 16) < 16)
 				break;
-			long fd = open_ours((int)a[0], path1, (int)how[0], &is_done);
+			long fd = open_ours((int)a[0], path1, (int)how[0], (mode_t)how[1], &is_done);
 			if (is_done)
 				return libc_result(fd);
 		}

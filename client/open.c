@@ -110,12 +110,20 @@ long open_status(const struct where *where, int flags)
 	if (sys_failed(fd))
 		return fd;
 	SYS(SYS_pwrite64, fd, text, length, 0);
+	ours_not((int)fd);
 	return fd;
 }
 
 /* ---- what the kernel opens in the tree ---- */
 
 #define MAKING (O_CREAT | O_EXCL | O_TRUNC)
+
+static long open_plain(int directory, const char *real, int flags)
+{
+	long fd = SYS(SYS_openat, directory, real, flags & ~MAKING, 0);
+	ours_not((int)fd);
+	return fd;
+}
 
 static long open_in_tree(const struct where *where, int flags)
 {
@@ -136,10 +144,10 @@ static long open_in_tree(const struct where *where, int flags)
 		if ((flags & O_ACCMODE) != O_RDONLY)
 			return -EACCES;
 	}
-	return SYS(SYS_openat, AT_FDCWD, where->real, flags & ~MAKING, 0);
+	return open_plain(AT_FDCWD, where->real, flags);
 }
 
-long open_ours(int directory, const char *path, int flags, bool *is_done)
+long open_ours(int directory, const char *path, int flags, mode_t mode, bool *is_done)
 {
 	struct where where;
 	*is_done = true;
@@ -150,10 +158,13 @@ long open_ours(int directory, const char *path, int flags, bool *is_done)
 	switch (where.place) {
 	case PLACE_TREE:
 		return open_in_tree(&where, flags);
-	case PLACE_MERGED:
 	case PLACE_HOST:
+		done = SYS(SYS_openat, AT_FDCWD, where.real, flags, mode);
+		ours_not((int)done);
+		return done;
+	case PLACE_MERGED:
 		real = redirect(&directory, path, &where);
-		return SYS(SYS_openat, directory, real, flags & ~MAKING, 0);
+		return open_plain(directory, real, flags);
 	case PLACE_STATUS:
 		if ((flags & O_ACCMODE) == O_RDONLY)
 			return open_status(&where, flags);
@@ -173,13 +184,13 @@ long open_ours(int directory, const char *path, int flags, bool *is_done)
 int open_any(int directory, const char *path, int flags, mode_t mode)
 {
 	bool is_done;
-	long done = open_ours(directory, path, flags, &is_done);
-	if (is_done) {
-		if (done >= 0 && !is_ours_already((int)done))
-			ours_forget((int)done);
+	long done = open_ours(directory, path, flags, mode, &is_done);
+	if (is_done)
 		return (int)libc_result(done);
-	}
-	return REAL(openat)(directory, path, flags, mode);
+	int fd = REAL(openat)(directory, path, flags, mode);
+	if (is_on())
+		ours_not(fd);
+	return fd;
 }
 
 /* ---- the family ---- */

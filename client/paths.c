@@ -275,7 +275,8 @@ static long substitute(char rest[PATH_BYTES], const char *after, const char *lin
 	return 0;
 }
 
-long resolve(const char *path, bool follow, char out[PATH_BYTES])
+/* As resolve; *crossed: the way led through the tree, so the kernel cannot go it by itself. */
+static long walk_path(const char *path, bool follow, char out[PATH_BYTES], bool *crossed)
 {
 	char rest[PATH_BYTES];
 	char real[PATH_BYTES + 256];
@@ -308,6 +309,7 @@ long resolve(const char *path, bool follow, char out[PATH_BYTES])
 		out[used + 1 + length] = '\0';
 		long got = -EINVAL;
 		if (!is_last || follow || *after == '/') {
+			*crossed = *crossed || is_served(out);
 			place_prefix(out, real);
 			got = SYS(SYS_readlinkat, AT_FDCWD, real, link, sizeof link - 1);
 		}
@@ -333,6 +335,12 @@ long resolve(const char *path, bool follow, char out[PATH_BYTES])
 	if (used == 0)
 		memcpy(out, "/", 2);
 	return 0;
+}
+
+long resolve(const char *path, bool follow, char out[PATH_BYTES])
+{
+	bool crossed = false;
+	return walk_path(path, follow, out, &crossed);
 }
 
 long resolve_from(int directory, const char *path, bool follow, char out[PATH_BYTES])
@@ -416,11 +424,12 @@ long locate(int directory, const char *path, struct where *where)
 	long done = absolute(directory, path, where->path, &has_up);
 	if (done <= 0)
 		return done;
+	bool crossed = false;
 	if (has_up) {
 		char resolved[PATH_BYTES];
-		done = resolve(where->path, false, resolved);
+		done = walk_path(where->path, false, resolved, &crossed);
 		if (done != 0)
-			return done;
+			return crossed ? done : 0;
 		memcpy(where->path, resolved, strlen(resolved) + 1);
 	}
 	struct ours what;
@@ -430,7 +439,7 @@ long locate(int directory, const char *path, struct where *where)
 	where->place = place_of(where->path);
 	if (where->place == PLACE_TREE || where->place == PLACE_MERGED)
 		want_tree();
-	if (where->place == PLACE_UNTOUCHED && has_up)
+	if (where->place == PLACE_UNTOUCHED && crossed)
 		where->place = PLACE_HOST;
 	set_real(where, where->place == PLACE_TREE);
 	return 0;

@@ -8,6 +8,7 @@
  */
 #include "client.h"
 
+#include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ uint8_t process_epoch;
 static struct process *page;
 /* Numbers, -1 for a free place; also valid in a forked child, where all of them are copies. */
 static int hidden[HIDDEN_MAX];
-static uint32_t hidden_count;
+/* None is below; never raised, since it only saves looking. */
+static int hidden_lowest = INT_MAX;
 /* The connection of this process or, before it is adopted, of its parent. */
 static int inherited_socket = -1;
 static int inherited_doorbell = -1;
@@ -174,13 +176,14 @@ int hide_descriptor(int fd)
 		fd = (int)moved;
 	}
 	hidden[place] = fd;
-	__atomic_add_fetch(&hidden_count, 1, __ATOMIC_RELEASE);
+	if (fd < __atomic_load_n(&hidden_lowest, __ATOMIC_RELAXED))
+		__atomic_store_n(&hidden_lowest, fd, __ATOMIC_RELEASE);
 	return fd;
 }
 
 bool is_hidden(int fd)
 {
-	if (__atomic_load_n(&hidden_count, __ATOMIC_ACQUIRE) == 0 || fd <= 0)
+	if (fd <= 0 || fd < __atomic_load_n(&hidden_lowest, __ATOMIC_ACQUIRE))
 		return false;
 	for (unsigned i = 0; i < HIDDEN_MAX; i++)
 		if (hidden[i] == fd)
@@ -191,10 +194,8 @@ bool is_hidden(int fd)
 void unhide_descriptor(int fd)
 {
 	for (unsigned i = 0; fd > 0 && i < HIDDEN_MAX; i++) {
-		if (hidden[i] != fd)
-			continue;
-		hidden[i] = 0;
-		__atomic_sub_fetch(&hidden_count, 1, __ATOMIC_RELEASE);
+		if (hidden[i] == fd)
+			hidden[i] = 0;
 	}
 }
 

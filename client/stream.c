@@ -136,7 +136,7 @@ static FILE *open_stream(const char *path, const char *mode, bool *is_done)
 	int flags = flags_of(mode);
 	if (flags == -1)
 		return NULL;
-	long fd = open_ours(AT_FDCWD, path, flags, is_done);
+	long fd = open_ours(AT_FDCWD, path, flags, 0666, is_done);
 	if (!*is_done)
 		return NULL;
 	if (fd < 0) {
@@ -184,7 +184,7 @@ static FILE *reopen(const char *path, const char *mode, FILE *stream,
 	char name[32];
 	bool is_done = false;
 	int flags = path == NULL ? -1 : flags_of(mode);
-	long fd = flags == -1 || !is_on() ? -1 : open_ours(AT_FDCWD, path, flags, &is_done);
+	long fd = flags == -1 || !is_on() ? -1 : open_ours(AT_FDCWD, path, flags, 0666, &is_done);
 	if (!is_done)
 		return real(path, mode, stream);
 	if (fd < 0) {

@@ -351,6 +351,16 @@ static void check_files(void)
 	check("relative to a descriptor", faccessat(fd, "1/devices/0000:00:01.0/vendor", R_OK, 0) == 0);
 	check("up from a descriptor", faccessat(fd, "../mm", R_OK, 0) == 0);
 	close(fd);
+	check("a file beside the platform is made",
+	      (fd = open("../../../../tmp/ioasis-sys-dev-test", O_CREAT | O_RDWR | O_TRUNC, 0600)) >= 0 &&
+		      fstat(fd, &by_fd) == 0 && by_fd.st_mode == (S_IFREG | 0600) &&
+		      write(fd, "x", 1) == 1);
+	close(fd);
+	chdir("/usr");
+	check("and by .. from elsewhere",
+	      (fd = open("../tmp/ioasis-sys-dev-test", O_CREAT | O_RDWR | O_TRUNC, 0600)) >= 0 &&
+		      unlink("../tmp/ioasis-sys-dev-test") == 0 && access("/tmp/ioasis-sys-dev-test", F_OK) != 0);
+	close(fd);
 	check("back", chdir("/") == 0 && access("dev/iommu", F_OK) == 0);
 }
 
