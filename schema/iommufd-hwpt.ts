@@ -1,5 +1,9 @@
 /** /dev/iommu: hardware page tables, dirty tracking, invalidation, fault queues. */
-import type { Chapter } from "./shape.js";
+import type { Chapter, Support } from "./shape.js";
+
+const NO_OTHER_DRIVER: Support = {
+  no: "there is no driver for this hardware: refused as behind an IOMMU of another maker",
+};
 
 export const IOMMUFD_HWPT: Chapter = {
   title: "Hardware page tables and faults",
@@ -347,5 +351,16 @@ export const IOMMUFD_HWPT: Chapter = {
       meaning: "Makes a queue for page faults.",
       support: "Y",
     },
+  ],
+  parts: [
+    { name: "IOMMU_HWPT_DATA_VTD_S1", support: "Y" },
+    { name: "IOMMU_HWPT_DATA_ARM_SMMUV3", support: NO_OTHER_DRIVER },
+    { name: "IOMMU_HWPT_DATA_AMD_GUEST", support: NO_OTHER_DRIVER },
+    { name: "IOMMU_HW_INFO_TYPE_INTEL_VTD", support: "Y" },
+    { name: "IOMMU_HW_INFO_TYPE_ARM_SMMUV3", support: NO_OTHER_DRIVER },
+    { name: "IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV", support: NO_OTHER_DRIVER },
+    { name: "IOMMU_HW_INFO_TYPE_AMD", support: NO_OTHER_DRIVER },
+    { name: "IOMMU_HWPT_INVALIDATE_DATA_VTD_S1", support: "Y" },
+    { name: "IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3", support: NO_OTHER_DRIVER },
   ],
 };

@@ -1,5 +1,9 @@
 /** /dev/iommu: virtual IOMMUs, virtual devices, event queues, hardware queues. */
-import type { Chapter } from "./shape.js";
+import type { Chapter, Support } from "./shape.js";
+
+const ONLY_MOCK: Support = {
+  no: "there is no driver for this hardware; only the mock IOMMU of test platforms has vIOMMUs",
+};
 
 export const IOMMUFD_VIOMMU: Chapter = {
   title: "Virtual IOMMUs",
@@ -170,5 +174,12 @@ export const IOMMUFD_VIOMMU: Chapter = {
       meaning: "Gives the hardware a queue in guest memory.",
       support: "Y",
     },
+  ],
+  parts: [
+    { name: "IOMMU_VIOMMU_TYPE_ARM_SMMUV3", support: ONLY_MOCK },
+    { name: "IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV", support: ONLY_MOCK },
+    { name: "IOMMU_VEVENTQ_TYPE_ARM_SMMUV3", support: ONLY_MOCK },
+    { name: "IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV", support: ONLY_MOCK },
+    { name: "IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV", support: ONLY_MOCK },
   ],
 };

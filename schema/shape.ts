@@ -103,6 +103,12 @@ export interface IoctlShape {
   readonly support: Support;
 }
 
+/** A feature, type or option that is supported, or not, apart from the call it belongs to. */
+export interface PartShape {
+  readonly name: string;
+  readonly support: Support;
+}
+
 /** A part of the interface with a head of its own in the reference. */
 export interface Chapter {
   readonly title: string;
@@ -112,4 +118,5 @@ export interface Chapter {
   readonly constants: readonly ConstantGroup[];
   readonly structs: readonly StructShape[];
   readonly ioctls: readonly IoctlShape[];
+  readonly parts?: readonly PartShape[];
 }

@@ -1,5 +1,9 @@
 /** Data of VFIO_DEVICE_FEATURE, and the migration file. */
-import type { Chapter } from "./shape.js";
+import type { Chapter, Support } from "./shape.js";
+
+const NO_MIGRATION: Support = {
+  no: "no simulated device migrates: ENOTTY, as vfio-pci answers without a driver of the vendor",
+};
 
 export const VFIO_FEATURE: Chapter = {
   title: "VFIO device features",
@@ -163,7 +167,22 @@ export const VFIO_FEATURE: Chapter = {
       writeBack: "all",
       since: "6.2",
       meaning: "How much is left to copy before the device stops.",
-      support: { partly: "answered by devices that migrate before they stop" },
+      support: { no: "no simulated device migrates" },
     },
+  ],
+  parts: [
+    { name: "VFIO_DEVICE_FEATURE_PCI_VF_TOKEN", support: "Y" },
+    { name: "VFIO_DEVICE_FEATURE_MIGRATION", support: NO_MIGRATION },
+    { name: "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE", support: NO_MIGRATION },
+    { name: "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", support: "Y" },
+    { name: "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP", support: "Y" },
+    { name: "VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", support: "Y" },
+    { name: "VFIO_DEVICE_FEATURE_DMA_LOGGING_START", support: NO_MIGRATION },
+    { name: "VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP", support: NO_MIGRATION },
+    { name: "VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT", support: NO_MIGRATION },
+    { name: "VFIO_DEVICE_FEATURE_MIG_DATA_SIZE", support: NO_MIGRATION },
+    { name: "VFIO_DEVICE_FEATURE_BUS_MASTER", support: { no: "of CDX devices only: ENOTTY" } },
+    { name: "VFIO_DEVICE_FEATURE_DMA_BUF", support: "Y" },
+    { name: "VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2", support: NO_MIGRATION },
   ],
 };

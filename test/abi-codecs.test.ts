@@ -9,6 +9,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { CHAPTERS } from "../schema/index.js";
 import * as abi from "../src/abi/index.js";
+import { FileKind } from "../src/files/index.js";
 import { layoutsOf, parseField, typeName } from "../tools/abi/layout.js";
 import { ROOT } from "../tools/root.js";
 
@@ -141,4 +142,23 @@ test("the schema refuses lines that do not parse and layouts that do not hold", 
   assert.throws(make(["u64 a @0", "u32 b @8"], 12), /s: 16 bytes by its fields, not 12/);
   assert.deepEqual(make(["u64 a @0", "u8[] b @8"], 8)().size, 1);
   assert.equal(parseField("u32 a=b @8 | words", "s", new Map()).alias, "b");
+});
+
+test("parts of the support table are names of the interface", () => {
+  for (const { constants, parts = [] } of CHAPTERS) {
+    const names = new Set(constants.flatMap(({ values }) => Object.keys(values)));
+    for (const { name } of parts) assert.ok(names.has(name), name);
+  }
+});
+
+test("the client's table has a place for each file that answers calls", () => {
+  const header = readFileSync(join(ROOT, "client/abi.gen.h"), "utf8");
+  const row = (command: number, files: number): RegExp =>
+    new RegExp(`\\{ 0x${command.toString(16)}u, 0x${files.toString(16)}u, IOASIS_ARGUMENT_`);
+  const { iommufd, vfioContainer, vfioGroup, vfioDevice, migration } = FileKind;
+  assert.match(header, row(abi.IOMMU_IOAS_MAP, 1 << iommufd));
+  assert.match(header, row(abi.VFIO_IOMMU_MAP_DMA, (1 << iommufd) | (1 << vfioContainer)));
+  assert.match(header, row(abi.VFIO_GROUP_SET_CONTAINER, 1 << vfioGroup));
+  assert.match(header, row(abi.VFIO_DEVICE_PCI_HOT_RESET, 1 << vfioDevice));
+  assert.match(header, row(abi.VFIO_MIG_GET_PRECOPY_INFO, 1 << migration));
 });

@@ -3,6 +3,7 @@ import type {
   Chapter,
   ConstantGroup,
   IoctlShape,
+  PartShape,
   StructShape,
   Support,
 } from "../../schema/index.js";
@@ -78,8 +79,22 @@ export function emitSupport(chapters: readonly Chapter[]): string {
         return `| \`${ioctl.name}\` | ${command} | ${ioctl.since} | ${word} | ${note} |`;
       }),
       "",
+      ...emitParts(chapter.parts ?? []),
     ]),
   ]);
+}
+
+function emitParts(parts: readonly PartShape[]): string[] {
+  if (parts.length === 0) return [];
+  return [
+    "| feature or type | supported | note |",
+    "|---|---|---|",
+    ...parts.map(({ name, support }) => {
+      const [word, note] = supportWords(support);
+      return `| \`${name}\` | ${word} | ${note} |`;
+    }),
+    "",
+  ];
 }
 
 function supportWords(support: Support): readonly [string, string] {
