@@ -135,6 +135,56 @@ describe("DMA", () => {
   });
 });
 
+describe("PASIDs", () => {
+  it("have address spaces of their own, by the device's own file", () => {
+    const bench = new VfioBench({ devices: [{ ...ENGINE, pasid: { width: 10 } }] });
+    const iommufd = bench.iommufd();
+    const fd = bench.bound("engine", iommufd);
+    bench.set(fd, CONFIG, 4, 2, 6);
+    const space = () => {
+      const struct = words(12, 0, 0);
+      assert.equal(bench.ioctl(iommufd, 0x3b81, struct), 0);
+      return word(struct, 2);
+    };
+    const table = (ioas: number) => {
+      const struct = words(48, 8, 1, ioas, 0, 0, 0, 0, 0, 0, 0, 0);
+      assert.equal(bench.ioctl(iommufd, 0x3b89, struct), 0);
+      return word(struct, 4);
+    };
+    const [plain, tagged] = [space(), space()];
+    const map = (ioas: number) => {
+      const va = bench.process.memory.allocPages(1);
+      const struct = wide([40, 7, ioas, 0], va, 4096n, 0x10000n);
+      assert.equal(bench.ioctl(iommufd, 0x3b85, struct), 0);
+      return va;
+    };
+    const [a, b] = [map(plain), map(tagged)];
+    failed(bench.ioctl(fd, 0x3b77, words(12, 1, table(tagged))), "EINVAL");
+    assert.equal(bench.ioctl(fd, 0x3b77, words(12, 0, table(plain))), 0);
+    const attach = words(16, 1, table(tagged), 5);
+    assert.equal(bench.ioctl(fd, 0x3b77, attach), 0);
+    const send = (pasid: number | undefined, pattern: number) => {
+      const set = (register: number, value: number) =>
+        bench.set(fd, 0, REGISTERS + register, 4, value);
+      set(0x10, 2);
+      set(0x14, pasid === undefined ? 0 : 1 << 4);
+      set(0x18, pasid ?? 0);
+      set(0x28, 0x10000);
+      set(0x30, 8);
+      set(0x38, pattern);
+      set(0x08, 1);
+      return bench.get(fd, 0, REGISTERS + 0x44, 4);
+    };
+    assert.equal(send(undefined, 0x11), 0);
+    assert.equal(send(5, 0x55), 0);
+    send(6, 0x66);
+    assert.deepEqual([bench.process.memory.u32(a), bench.process.memory.u32(b)], [0x11, 0x55]);
+    assert.equal(bench.ioctl(fd, 0x3b78, words(12, 1, 5)), 0);
+    send(5, 0x77);
+    assert.equal(bench.process.memory.u32(b), 0x55);
+  });
+});
+
 function exportBar(bench: VfioBench, fd: number, ...ranges: [number, number][]): number {
   const head = [24 + 16 * ranges.length, 0x10000 | 11, 0, 0o2000002, 0, ranges.length];
   return bench.ioctl(fd, FEATURE, wide(head, ...ranges.flat().map(BigInt)));

@@ -60,8 +60,13 @@ export class VfioBench {
     const ports =
       options.roots ??
       (options.oneBus
-        ? [{ kind: "root-port", acs: "full", below: devices }]
-        : devices.map((device) => ({ kind: "root-port", acs: "full", below: [device] })));
+        ? [{ kind: "root-port", acs: "full", endEndPrefix: true, below: devices }]
+        : devices.map((device) => ({
+            kind: "root-port",
+            acs: "full",
+            endEndPrefix: true,
+            below: [device],
+          })));
     const platform = readPlatform({
       schema: "ioasis/platform/1",
       name: "bench",
