@@ -216,8 +216,8 @@ export class TreeKeeper {
 
   #putFixed(): void {
     const { tree } = this;
-    const { machine, drivers } = this.#system;
-    for (const unit of machine.units) tree.putAll(unitNodes(unit));
+    const { machine, driver, drivers } = this.#system;
+    for (const unit of machine.units) tree.putAll(unitNodes(unit, driver));
     for (const at of DIRECTORIES) tree.put(at, DIRECTORY);
     tree.putAll(busNodes(this.#system, { autoprobe: true }));
     for (const nodes of allModules(this.#system, drivers.names.map(moduleOf))) tree.putAll(nodes);

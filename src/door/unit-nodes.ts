@@ -1,4 +1,5 @@
 /** IOMMU units below /sys/class/iommu. Linux drivers/iommu/intel/iommu.c, iommu-sysfs.c. */
+import type { HostDriver } from "../driver/index.js";
 import type { MachineUnit } from "../machine/index.js";
 import { attribute, DIRECTORY, link, type Nodes, type TreeNode, text } from "./tree-node.js";
 
@@ -8,7 +9,7 @@ const CAPABILITY = 0x08;
 const EXTENDED_CAPABILITY = 0x10;
 
 /** By absolute path. */
-export function unitNodes({ name, plan, iommu }: MachineUnit): Nodes {
+export function unitNodes({ name, plan, iommu }: MachineUnit, driver: HostDriver): Nodes {
   const at = `/sys/devices/virtual/iommu/${name}`;
   const out = new Map<string, TreeNode>();
   out.set(`${at}/devices`, DIRECTORY);
@@ -26,7 +27,7 @@ export function unitNodes({ name, plan, iommu }: MachineUnit): Nodes {
   out.set(`${registers}/ecap`, text(`${ecap.toString(16)}\n`));
   out.set(`${registers}/version`, text(`${(version >>> 4) & 0xf}:${version & 0xf}\n`));
   out.set(`${registers}/domains_supported`, text(`${domains}\n`));
-  const used = (): number => new Set(iommu.inspect().contexts.map((c) => c.domainId)).size;
+  const used = (): number => driver.vtd.units.find((u) => u.iommu === iommu)?.usedIds ?? 0;
   out.set(`${registers}/domains_used`, attribute(0o444, { show: () => `${used()}\n` }));
   return out;
 }
