@@ -8,7 +8,7 @@
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { closeDescriptor, makeEventFd, takeEventFd } from "../ffi/descriptors.io.js";
+import { closeDescriptor, makeEventFd } from "../ffi/descriptors.io.js";
 import { Epoll, EpollEvent } from "../ffi/epoll.io.js";
 import { HeaderWord } from "../transport/frame.js";
 import { OpenFiles } from "./open-files.io.js";
@@ -19,7 +19,7 @@ import { SpinBudget } from "./spin.js";
 
 /** How often a client looks at its slot before it sleeps, while calls keep coming. */
 const CLIENT_SPINS = 2000;
-const LOAD_CHECK_MS = 5;
+const LOAD_CHECK_MS = 10;
 const IDLE_MS = 20;
 /** Looks between two looks at the clock. */
 const LOOKS = 64;
@@ -44,8 +44,8 @@ export class Engine {
   idle: (() => void) | undefined;
 
   constructor() {
-    this.epoll.add(this.doorbell, EpollEvent.in);
-    this.watchers.byFd.set(this.doorbell, () => takeEventFd(this.doorbell));
+    // Its count is never read: each ring wakes, and that is all it is for.
+    this.epoll.add(this.doorbell, EpollEvent.in + EpollEvent.edge);
   }
 
   get sessions(): readonly Session[] {
@@ -170,7 +170,7 @@ export class Engine {
 
   #happened(index: number): void {
     const fd = this.epoll.fdAt(index);
-    if (this.#hungUp(index)) return;
+    if (fd === this.doorbell || this.#hungUp(index)) return;
     const session = this.#sessions.get(fd);
     if (session === undefined) this.watchers.byFd.get(fd)?.();
     else if (!session.receive()) this.leave(session);

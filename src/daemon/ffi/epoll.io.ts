@@ -14,7 +14,14 @@ const EVENT_BYTES = process.arch === "x64" ? 12 : 16;
 const DATA_AT = process.arch === "x64" ? 4 : 8;
 const MOST_EVENTS = 256;
 
-export const EpollEvent = { in: 1, error: 8, hangUp: 0x10, peerClosed: 0x2000 } as const;
+/** `edge`: told once for each time that something comes, whether it is taken or not. */
+export const EpollEvent = {
+  in: 1,
+  error: 8,
+  hangUp: 0x10,
+  peerClosed: 0x2000,
+  edge: 0x8000_0000,
+} as const;
 
 /** Descriptors by number, each with what it waits for. */
 export class Epoll {
@@ -25,7 +32,7 @@ export class Epoll {
 
   /** @param events bits of `EpollEvent`; hang-up and error are always told. */
   add(fd: number, events: number): void {
-    this.#view.setUint32(this.#own, events, true);
+    this.#view.setUint32(this.#own, events >>> 0, true);
     this.#view.setUint32(this.#own + DATA_AT, fd, true);
     this.#view.setUint32(this.#own + DATA_AT + 4, 0, true);
     const place = this.#memory.address + this.#own;

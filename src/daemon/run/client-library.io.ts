@@ -17,9 +17,12 @@ const FLAGS = "-std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -fno-strict-alia
  * @throws DaemonError when there is no library and no compiler.
  */
 export function clientLibrary(root: string): string {
-  const built = join(root, "dist", "client", CLIENT_NAME);
-  if (existsSync(built)) return built;
   const folder = join(root, "client");
+  const built = join(root, "dist", "client", CLIENT_NAME);
+  const age = statSync(built, { throwIfNoEntry: false })?.mtimeMs;
+  // A source that was edited since is compiled into the cache.
+  const isNewer = (name: string): boolean => statSync(join(folder, name)).mtimeMs > (age ?? 0);
+  if (age !== undefined && !readdirSync(folder).some(isNewer)) return built;
   const sources = readdirSync(folder)
     .filter((name) => /\.[ch]$/.test(name))
     .sort();
