@@ -1,8 +1,10 @@
 /**
  * Calls through the door, against C doing the same over the same transport, in the same run.
  *
- * One C client measures both servers: the daemon, and one in C that answers every call with 0. Asleep:
- * calls 100 us apart, so that neither side looks for long. Looking: calls at once; while more threads
+ * One C client measures both servers: the daemon, and one in C that answers every call with 0.
+ * Asleep:
+ * calls 100 us apart, so that neither side looks for long. Looking: calls at once; while more
+ * threads
  * want to run than there are processors nobody looks, and then the number is only stated.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";

@@ -1,4 +1,5 @@
-/** `ioasis run` as a program sees it: arguments, input, signals, exit codes, nothing left behind. */
+/** `ioasis run` as a program sees it: arguments, input, signals, exit codes, nothing left behind.
+ * */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";

@@ -2,8 +2,9 @@
 import { randomFillSync } from "node:crypto";
 import { PlatformKernel, SystemDeviceFiles } from "../../door/index.js";
 import type { Call } from "../../files/index.js";
-import { loadPlatform } from "../../host/io/scenario-file.io.js";
+import { readPlatformFile } from "../../host/io/platform-file.io.js";
 import { serveWhy } from "../../iommufd/index.js";
+import { type BuiltPlatform, buildPlatform } from "../../platform/index.js";
 import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
 import { refusalLines } from "../../view/index.js";
 import type { EngineKernel } from "../engine/kernel-port.js";
@@ -15,7 +16,6 @@ import { trapText } from "./trap-text.js";
 /** What the engine runs, and what people are told about it. */
 export interface OpenedPlatform {
   readonly kernel: EngineKernel & PlatformKernel;
-  readonly name: string;
   readonly rules: string;
 }
 
@@ -28,7 +28,7 @@ export async function openPlatform(
   data: EngineThreadData,
   told: (text: string) => void,
 ): Promise<(memories: DeviceMemories) => OpenedPlatform> {
-  const { name, platform } = await loadPlatform(data.platform);
+  const platform = await builtPlatform(data.platform);
   return (memories) => {
     const made = new PlatformKernel(platform, {
       rules: data.rules,
@@ -51,11 +51,19 @@ export async function openPlatform(
       why: (call: Call, argument: bigint) =>
         serveWhy({ refusals: made.refusals, sentence }, call, argument),
     });
-    return { kernel, name, rules: made.system.rules };
+    return { kernel, rules: made.system.rules };
   };
 }
 
 const sentence = (evidence: object): string => refusalLines([evidence], formatBdf)[0] ?? "";
+
+/** What reads captures is loaded only for a platform that starts from one: it is large. */
+async function builtPlatform(file: string): Promise<BuiltPlatform> {
+  const description = await readPlatformFile(file);
+  if (description.node.from === undefined) return buildPlatform(description);
+  const { loadPlatform } = await import("../../host/io/scenario-file.io.js");
+  return (await loadPlatform(file)).platform;
+}
 
 function boundAtStart(names: readonly string[]): "unclaimed" | "all" | "none" | Bdf[] {
   const [only] = names;

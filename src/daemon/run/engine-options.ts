@@ -68,7 +68,7 @@ export interface TraceRecord {
 /** From the engine's thread. */
 export type Report =
   /** Programs can connect; `bell` is an eventfd that wakes the engine for orders. */
-  | { readonly kind: "ready"; readonly bell: number; readonly rules: string; readonly name: string }
+  | { readonly kind: "ready"; readonly bell: number; readonly rules: string }
   | { readonly kind: "failed"; readonly text: string }
   | { readonly kind: "answer"; readonly number: number; readonly value: unknown }
   | { readonly kind: "trace"; readonly records: readonly TraceRecord[] }

@@ -49,7 +49,7 @@ async function start(port: MessagePort): Promise<void> {
       obey(received.message, platform, opened as OpenedPlatform, tracer, tell);
     }
   });
-  tell({ kind: "ready", bell, rules: opened.rules, name: opened.name });
+  tell({ kind: "ready", bell, rules: opened.rules });
   platform.run();
   tracer.flush();
 }
