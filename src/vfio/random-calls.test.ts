@@ -139,7 +139,9 @@ class Program {
     const fd = this.#own();
     if (fd === undefined) return;
     const file = bench.file(fd);
-    const offset = at(random.below(10), random.below(0x9000));
+    const region = pick(random, [0, 1, 2, 6, 7, 7, 7, 8, 9]);
+    const end = region === 7 ? pick(random, [0x40, 0x100, 0x1000]) : 0x9000;
+    const offset = at(region, random.below(end));
     if (random.below(2) === 0) bench.call.read(file, random.below(64), offset);
     else bench.call.write(file, words(someNumber(random), someNumber(random)), offset);
     bench.call.mmap(file, { offset: offset & ~0xfffn, length: 4096n, protection: 3, flags: 1 });
