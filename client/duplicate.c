@@ -4,15 +4,13 @@
  * Numbers of the client itself do not exist for the program: closing one is EBADF, and it moves
  * aside when the program wants its number.
  */
-#include "client.h"
+#include "connection.h"
 
 #include <linux/close_range.h>
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-void process_note_link(int socket_fd, int doorbell);
 
 void hidden_step_aside(int fd)
 {
@@ -72,7 +70,7 @@ static long close_pieces(unsigned first, unsigned last, unsigned flags)
 
 #define TABLE_LAST 65535u
 
-/* As close_range, one by one where the range holds descriptors of ours: their close must be known. */
+/* As close_range; the daemon is told of the descriptors of ours that the range held. */
 static long close_span(unsigned first, unsigned last, unsigned flags)
 {
 	struct ours what;

@@ -239,6 +239,9 @@ static long map_anonymous(uintptr_t address, size_t length, int protection, int 
 		return map_over(address, length, protection, flags, -1, 0);
 	long mapped = map_and_remember(address, whole, protection, flags & ~MAP_ANONYMOUS, fd, 0);
 	SYS(SYS_close, fd);
+	/* Where memfds may not be executed, shared memory may. */
+	if (mapped == -EPERM || mapped == -EACCES)
+		return map_over(address, length, protection, flags, -1, 0);
 	return mapped;
 }
 

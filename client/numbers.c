@@ -1,8 +1,8 @@
 /*
  * Operations on descriptors that mean something else for ours, and syscall().
  *
- * To the kernel a descriptor of ours is a socket. What would work on a socket but not on the file it
- * stands for, or the other way round, is answered here.
+ * To the kernel a descriptor of ours is a socket. What would work on a socket but not on the file
+ * it stands for, or the other way round, is answered here.
  */
 #include "client.h"
 

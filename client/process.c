@@ -6,7 +6,7 @@
  * was made, so pid 0 there means: a new process, connect anew when needed. The descriptors of the
  * parent's connection are noted in ordinary memory, so that the child can close its copies.
  */
-#include "client.h"
+#include "connection.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -23,7 +23,10 @@ struct settings settings;
 uint8_t process_epoch;
 
 static struct process *page;
-/* Numbers, -1 for a free place; also valid in a forked child, where all of them are copies. */
+/*
+ * Numbers, 0 for a free place, -1 for one being filled; valid in a forked child too, where all of
+ * them are copies.
+ */
 static int hidden[HIDDEN_MAX];
 /* None is below; never raised, since it only saves looking. */
 static int hidden_lowest = INT_MAX;
@@ -147,7 +150,6 @@ bool process_is_borrowed(void)
 }
 
 /* Called by channel.c with the connection's descriptors, for a child to close. */
-void process_note_link(int socket_fd, int doorbell);
 void process_note_link(int socket_fd, int doorbell)
 {
 	inherited_socket = socket_fd;
@@ -161,8 +163,10 @@ int hide_descriptor(int fd)
 	if (fd < 0)
 		return fd;
 	uint32_t place = 0;
-	while (place < HIDDEN_MAX && hidden[place] > 0)
-		place++;
+	for (int nobody = 0; place < HIDDEN_MAX; place++, nobody = 0)
+		if (__atomic_compare_exchange_n(&hidden[place], &nobody, -1, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			break;
 	if (place == HIDDEN_MAX)
 		return fd;
 	struct rlimit limit = { 1024, 1024 };
@@ -175,7 +179,7 @@ int hide_descriptor(int fd)
 		SYS(SYS_close, fd);
 		fd = (int)moved;
 	}
-	hidden[place] = fd;
+	__atomic_store_n(&hidden[place], fd, __ATOMIC_RELEASE);
 	if (fd < __atomic_load_n(&hidden_lowest, __ATOMIC_RELAXED))
 		__atomic_store_n(&hidden_lowest, fd, __ATOMIC_RELEASE);
 	return fd;

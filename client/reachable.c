@@ -142,7 +142,7 @@ const char *why_unreachable(int directory, const char *path, int flags)
 	for (unsigned depth = 0; depth < SCRIPTS_MAX && reason == NULL; depth++) {
 		bool is_number = (flags & AT_EMPTY_PATH) != 0 && path[0] == '\0';
 		long fd = is_number ? directory :
-				      SYS(SYS_openat, directory, path, O_RDONLY | O_CLOEXEC);
+				      SYS(SYS_openat, directory, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (sys_failed(fd)) /* the kernel says what is wrong, or it cannot be read */
 			return NULL;
 		char magic[4] = "";
