@@ -4,8 +4,9 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { noFiles, readText, writeText } from "../../test/support/door.js";
 import { isRefusal } from "../abi/index.js";
+import { memoryRequest } from "../pcie/index.js";
 import { buildPlatform, readPlatform } from "../platform/index.js";
-import { formatBdf } from "../units/index.js";
+import { formatBdf, ridOf } from "../units/index.js";
 import { type DeviceFiles, PlatformKernel, sameNode, type TreeNode } from "./index.js";
 
 const SEED = 41;
@@ -221,6 +222,28 @@ test("a reset keeps the configuration", () => {
   assert.equal(after[4], 6);
   assert.deepEqual(after.subarray(0x10, 0x28), bytes.subarray(0x10, 0x28));
   assert.equal(file.read?.({} as never, 4096, 4094n)?.length, 2);
+});
+
+test("what a unit logs reaches its driver at once", () => {
+  const kernel = start();
+  const { machine, driver } = kernel.system;
+  const plain = machine.names.get("plain");
+  assert.ok(plain !== undefined);
+  const seen: unknown[] = [];
+  driver.onFault = (fault) => void seen.push(fault);
+  writeText(kernel, `${DRIVERS}/vfio-pci/unbind`, PLAIN);
+  for (let up = machine.fabric.function(plain); up !== undefined; up = up.upstreamBridge) {
+    machine.configWrite(up.bdf, 4, 2, 6);
+  }
+  const tlp = memoryRequest({
+    requester: ridOf(plain),
+    address: 0x1234000n,
+    length: 4,
+    access: "write",
+  });
+  const { delivery } = machine.transact(plain, { tlp, data: new Uint8Array(4) });
+  assert.equal(delivery.kind, "fault");
+  assert.equal(seen.length, 1);
 });
 
 /** The tree as a program sees it: paths and nodes, handlers left out. */

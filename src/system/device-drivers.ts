@@ -284,7 +284,7 @@ export class DeviceDrivers {
     const forVfio = fn.headerType === 0 && this.#port.isolation.groupOf(fn.bdf) !== undefined;
     const wanted =
       start === "all" ||
-      (start === "unclaimed" && native === undefined) ||
+      (start === "unclaimed" && native === undefined && !isBridgeClass(fn)) ||
       (typeof start === "object" && start.includes(fn.bdf));
     if (forVfio && wanted) {
       if (native !== undefined && !leavesDmaAlone(native)) {
@@ -305,6 +305,11 @@ export class DeviceDrivers {
   #addId(table: DeviceId[], id: DeviceId): void {
     if (!table.some((known) => covers(known, id))) table.push(id);
   }
+}
+
+/** Host bridges, ISA bridges and their like: nobody wants them, though they look like endpoints. */
+function isBridgeClass(fn: PciFunction): boolean {
+  return (fn.ids.classCode ?? 0) >>> 16 === 0x06;
 }
 
 /** What has a function when the system starts: named, or the port driver for PCI Express ports. */

@@ -15,7 +15,7 @@ import { RunningSystem } from "./running-system.js";
 
 export interface HostSystemOptions {
   readonly rules: IsolationPort["rules"];
-  /** Default `unclaimed`: VFIO has every endpoint that no other driver is named for. */
+  /** Default `unclaimed`: VFIO has every endpoint that no driver is named for, but bridges. */
   readonly bind?: BindAtStart | undefined;
   readonly allocations?: AllocationPort | undefined;
 }
