@@ -37,6 +37,17 @@ describe("mock devices", () => {
     assert.deepEqual(program.mock(), { stdev, idev, hwpt });
   });
 
+  test("destroying one needs no memory", () => {
+    let isShort = false;
+    program = new TestProgram({ allocations: { permit: () => !isShort } });
+    const { stdev } = program.mock();
+    program.map(2);
+    assert.equal(program.process.memory.pins.size, 2);
+    isShort = true;
+    program.iommufd.destroy(stdev);
+    assert.equal(program.process.memory.pins.size, 0);
+  });
+
   test("closing the file destroys them", () => {
     program.mock();
     program.mock();
