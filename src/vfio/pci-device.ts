@@ -121,7 +121,7 @@ export class PciDevice {
     this.#config = undefined;
   }
 
-  /** Header and PCI Express controls as the first open found them; the bus is not mastered. */
+  /** Header and PCI Express controls as the first open left them; the bus is not mastered. */
   #restoreFirst(): void {
     const now = this.machine.saveConfig(this.bdf);
     const first = this.#first;
@@ -165,13 +165,14 @@ export class PciDevice {
   }
 
   #enable(): void {
-    this.#first = this.machine.saveConfig(this.bdf);
     this.#stopPin = this.platform.interrupts.watchPin(this.bdf, (up) => {
       this.interrupts.pinChanged(up);
     });
     this.#enablePath();
     this.#setCommand(this.#decoders(), Command.busMaster);
     if (resetFunction(this.machine, this.bdf)) this.#setCommand(this.#decoders(), 0);
+    this.#first = this.machine.saveConfig(this.bdf);
+    this.#setCommand(0, Command.intxDisable);
     this.#powerState = 0;
     const { bdf, machine } = this;
     const ids = this.fn.ids;

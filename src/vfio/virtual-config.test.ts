@@ -34,6 +34,18 @@ describe("the header", () => {
     assert.equal(real(4, 2) & 6, 6);
   });
 
+  it("begins with the pin enabled, and is left as it was, but decoding memory", () => {
+    const bench = new VfioBench({ devices: [ENGINE] });
+    const registers = bench.system.machine.registers(bench.bdf("engine"));
+    registers?.write(4, 2, 0x0400);
+    const before = registers?.read(4, 2);
+    const fd = bench.bound("engine");
+    assert.equal(bench.get(fd, CONFIG, 4, 2) & 0x406, 2);
+    bench.set(fd, CONFIG, 4, 2, 0x0146);
+    bench.close(fd);
+    assert.equal(registers?.read(4, 2), (before ?? 0) | 2);
+  });
+
   it("keeps the interrupt disable bit and the line for the user", () => {
     const { get, set, real } = open();
     const before = real(4, 2) & 0x400;
