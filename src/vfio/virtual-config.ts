@@ -91,6 +91,7 @@ export class VirtualConfig {
 
   /** @throws UapiError EFAULT beyond the end. */
   read(offset: number, length: number): Uint8Array {
+    this.#check(offset, length);
     const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const width = this.#piece(offset + done, length - done);
@@ -127,11 +128,14 @@ export class VirtualConfig {
     put(bytes, power + Power.control, 2, get(bytes, power + Power.control, 2) & ~Power.pme);
   }
 
+  #check(offset: number, length: number): void {
+    if (offset >= 0 && offset + length <= this.map.size) return;
+    throw new UapiError("EFAULT", "the access goes beyond the end of configuration space", CITE);
+  }
+
   /** How many bytes the next piece has. */
   #piece(offset: number, left: number): Width {
-    if (offset < 0 || offset + left > this.map.size) {
-      throw new UapiError("EFAULT", "the access goes beyond the end of configuration space", CITE);
-    }
+    this.#check(offset, left);
     const count = Math.min(left, this.map.runAt(offset));
     if (count >= 4 && offset % 4 === 0) return 4;
     return count >= 2 && offset % 2 === 0 ? 2 : 1;
