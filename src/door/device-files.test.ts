@@ -1,11 +1,13 @@
 /** Programs open devices by path: what stands behind the nodes is VFIO and /dev/iommu. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { writeText } from "../../test/support/door.js";
 import { FakeProcess } from "../../test/support/fake-call.js";
 import { ENGINE, word, words } from "../../test/support/vfio-machine.js";
 import { ERRNO } from "../abi/index.js";
 import type { OpenFile } from "../files/index.js";
 import { buildPlatform, readPlatform } from "../platform/index.js";
+import { formatBdf } from "../units/index.js";
 import { PlatformKernel, SystemDeviceFiles } from "./index.js";
 
 const READ_WRITE = 2;
@@ -66,4 +68,32 @@ test("a device is opened by its node, bound, and in use until it is closed", () 
   assert.equal(kernel.system.contexts.size, 0);
   kernel.system.unbind("vfio-pci", bdf);
   assert.throws(() => open("/dev/vfio/devices/vfio0"), /ENOENT/);
+});
+
+test("a reset by sysfs of a device in use keeps its configuration, and its user is told", () => {
+  const platform = readPlatform({
+    schema: "ioasis/platform/1",
+    iommu: { kind: "intel" },
+    roots: [{ devices: [{ kind: "root-port", acs: "full", below: [ENGINE] }] }],
+  });
+  let files: SystemDeviceFiles | undefined;
+  const kernel = new PlatformKernel(buildPlatform(platform), {
+    files: (made) => {
+      files = new SystemDeviceFiles(made.system);
+      return files;
+    },
+  });
+  const process = new FakeProcess();
+  const call = process.thread();
+  const iommufd = process.install(kernel.open(call, "/dev/iommu", READ_WRITE));
+  const device = process.install(kernel.open(call, "/dev/vfio/devices/vfio0", READ_WRITE));
+  call.ioctlBytes(process.file(device), 0x3b76, words(16, 0, iommufd, 0));
+  const bdf = kernel.system.machine.names.get("engine");
+  assert.ok(bdf !== undefined && files !== undefined);
+  const told: boolean[] = [];
+  files.vfio.table.find(bdf)?.shared.add({ setRevoked: (revoked) => void told.push(revoked) });
+  const before = kernel.system.machine.saveConfig(bdf);
+  writeText(kernel, `/sys/bus/pci/devices/${formatBdf(bdf)}/reset`, "1");
+  assert.deepEqual(told, [true, false]);
+  assert.deepEqual(kernel.system.machine.saveConfig(bdf), before);
 });

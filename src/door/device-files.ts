@@ -86,6 +86,14 @@ export class SystemDeviceFiles implements DeviceFiles {
     this.vfio.requestRelease(bdf);
   }
 
+  /** Memory that users were given is taken away, and comes back with their interrupts. */
+  aroundReset(bdf: Bdf, reset: () => void): void {
+    const device = this.vfio.table.find(bdf);
+    device?.beforeReset();
+    reset();
+    device?.afterReset();
+  }
+
   driverLeft(bdf: Bdf): void {
     this.vfio.driverLeft(bdf);
   }

@@ -149,7 +149,8 @@ function putReset(fn: PciFunction, system: HostSystem, settings: FunctionSetting
         cite: "Linux pci_reset_function()",
       });
     }
-    resetFunction(system.machine, system.function(bdf).bdf, method);
+    const at = system.function(bdf).bdf;
+    system.aroundReset(at, () => resetFunction(system.machine, at, method));
   };
   const choose = (written: string): void => {
     const names = written.split(/\s+/).filter((name) => name !== "");

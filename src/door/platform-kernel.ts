@@ -57,6 +57,10 @@ export class PlatformKernel extends FileKernel {
     this.#files = files;
     this.system.drivers.isOpen = (bdf) => files.isOpen(bdf);
     this.system.drivers.askBack = (bdf) => files.askBack(bdf);
+    this.system.aroundReset = (bdf, reset) => {
+      if (files.aroundReset === undefined) reset();
+      else files.aroundReset(bdf, reset);
+    };
     this.system.drivers.onRelease = (bdf) => files.driverLeft?.(bdf);
     this.#keeper = new TreeKeeper(this.system, files);
     this.tree = this.#keeper.tree;

@@ -45,6 +45,8 @@ export interface DeviceFiles {
   isOpen(bdf: Bdf): boolean;
   /** Asks the user of a function to let go of it: the REQ interrupt. */
   askBack(bdf: Bdf): void;
+  /** Runs a reset of a function that a user may have open. Absent: nobody is told. */
+  aroundReset?(bdf: Bdf, reset: () => void): void;
   /** A driver has let go of a function. */
   driverLeft?(bdf: Bdf): void;
 }

@@ -32,6 +32,8 @@ const CITE_NUM_VFS = "Linux sriov_numvfs_store()";
 /** See the head of the file. */
 export class HostSystem extends RunningSystem {
   readonly drivers: DeviceDrivers;
+  /** Runs a reset of a function; whoever has it open learns of it before and after. */
+  aroundReset: (bdf: Bdf, reset: () => void) => void = (_bdf, reset) => reset();
   /** Called after functions came, left, or got other drivers. */
   onChange: (() => void) | undefined;
   readonly #devices = new Map<Bdf, PlainDriver>();
