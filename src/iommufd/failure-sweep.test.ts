@@ -244,3 +244,22 @@ function finish({ system, caller, fd }: Stage): void {
   assert.ok(system.driver.domains.every((d) => d.isFreed));
   assert.equal(system.driver.attached(device(0), undefined), undefined);
 }
+
+describe("leaving a page table", () => {
+  it("needs no memory", () => {
+    let isShort = false;
+    const system = new TestSystem({ allocations: { permit: () => !isShort } });
+    const process = new TestProcess();
+    const fd = system.open(process);
+    const ioasId = fd.ioasAlloc();
+    const bound = fd.bind({ dma: system.dma(0) });
+    fd.attach({ device: bound, ptId: ioasId });
+    const flags = MapFlag.readable | MapFlag.fixedIova;
+    fd.ioasMap({ ioasId, flags, userVa: 0x10000n, length: 4096n, iova: 0x1040000n });
+    isShort = true;
+    fd.detach(bound);
+    fd.unbind(bound);
+    fd.close();
+    assert.equal(process.memory.pinned, 0);
+  });
+});
