@@ -43,11 +43,14 @@ export async function run(
   const finish = options.trace === undefined ? undefined : traceToFile(daemon, options.trace);
   const server = answerQuestions(daemon, () => {});
   const { folder } = daemon;
-  const code = await runProgram({ folder, library, command: args, complain });
-  server.close();
-  await daemon.end();
-  finish?.();
-  return code;
+  try {
+    return await runProgram({ folder, library, command: args, complain });
+  } finally {
+    // Whatever happened: a thread that waits for calls would keep the process alive.
+    server.close();
+    await daemon.end();
+    finish?.();
+  }
 }
 
 /** @throws UsageError when no platform of that name runs. */

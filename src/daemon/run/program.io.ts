@@ -4,7 +4,15 @@
  * A program without a dynamic loader loads no library; one written in Go makes system calls of its
  * own; for one that runs as another user the loader ignores the library.
  */
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readSync,
+  type Stats,
+  statSync,
+} from "node:fs";
 import { delimiter, join } from "node:path";
 
 export type ProgramProblem = "not-found" | "not-executable" | "static" | "go" | "set-user";
@@ -25,12 +33,21 @@ export function findProgram(name: string, searchPath: string): FoundProgram {
     : searchPath.split(delimiter).map((folder) => join(folder === "" ? "." : folder, name));
   let found: FoundProgram = { path: name, problem: "not-found" };
   for (const path of places) {
-    const stat = statSync(path, { throwIfNoEntry: false });
+    const stat = statIfReachable(path);
     if (stat === undefined) continue;
     found = { path, problem: "not-executable" };
     if (stat.isFile() && mayRun(path)) return inspect(path, stat.mode);
   }
   return found;
+}
+
+/** Undefined as well for a path below a folder that this user may not enter: shells go on. */
+function statIfReachable(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }
 
 function mayRun(path: string): boolean {

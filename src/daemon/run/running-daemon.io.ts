@@ -27,6 +27,8 @@ export class RunningDaemon {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, (value: unknown) => void>();
   readonly #watchers = new Set<(records: readonly TraceRecord[]) => void>();
+  /** Resolves when the thread is over, however it ended. */
+  readonly #ended: Promise<void>;
   #bell = -1;
   #asked = 0;
   /** A line for who started it. */
@@ -37,6 +39,7 @@ export class RunningDaemon {
   private constructor(folder: DaemonFolder, worker: Worker) {
     this.folder = folder;
     this.#worker = worker;
+    this.#ended = new Promise((resolve) => worker.once("exit", () => resolve()));
   }
 
   /** @throws DaemonError when the platform or the surroundings are not right. */
@@ -80,9 +83,8 @@ export class RunningDaemon {
 
   /** Ends the engine: programs find that their platform is gone. */
   async end(): Promise<void> {
-    const ended = new Promise<void>((resolve) => this.#worker.once("exit", () => resolve()));
     this.#order({ kind: "end" });
-    await ended;
+    await this.#ended;
     removeFolder(this.folder);
   }
 
