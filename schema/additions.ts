@@ -37,7 +37,8 @@ export const ADDITIONS: Chapter = {
     },
     {
       meaning:
-        "Options of IOMMU_OPTION. The first three have object_id 0, the others a device's id.",
+        "Options of IOMMU_OPTION. object_id: for the first two 0 (the file) or a device's id," +
+        " which goes first; for STRICT 0; for the others a device's id.",
       values: {
         IOASIS_OPTION_PASID_POLICY: 0x80000000,
         IOASIS_OPTION_EXCLUDE_RID_WINDOWS: 0x80000001,

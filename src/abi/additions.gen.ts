@@ -20,7 +20,7 @@ export const IOASIS_PASID_EXCLUDE_WINDOWS = 1;
 export const IOASIS_PASID_TRANSLATED_ONLY = 2;
 export const IOASIS_PASID_RAW = 3;
 
-// Options of IOMMU_OPTION. The first three have object_id 0, the others a device's id.
+// Options of IOMMU_OPTION. object_id: for the first two 0 (the file) or a device's id, which goes first; for STRICT 0; for the others a device's id.
 export const IOASIS_OPTION_PASID_POLICY = 0x80000000;
 export const IOASIS_OPTION_EXCLUDE_RID_WINDOWS = 0x80000001;
 export const IOASIS_OPTION_STRICT = 0x80000002;
