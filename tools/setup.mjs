@@ -5,7 +5,7 @@
  * about 0.2 s.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -96,11 +96,24 @@ export function buildClient() {
   }
 }
 
+/** What keeps a daemon alive when a program truncates a file; without it that is not guarded. */
+export function buildGuard() {
+  if (process.platform !== "linux") return;
+  const library = join(ROOT, "dist", "client", "libioasis-guard.so");
+  const source = join(ROOT, "src", "daemon", "native", "guard.c");
+  const made = statSync(library, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (made >= statSync(source).mtimeMs) return;
+  mkdirSync(join(ROOT, "dist", "client"), { recursive: true });
+  const flags = ["-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"];
+  spawnSync("cc", [...flags, "-o", library, source], { stdio: "inherit" });
+}
+
 export function setup() {
   requireNode();
   installIfNeeded();
   build();
   buildClient();
+  buildGuard();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) setup();

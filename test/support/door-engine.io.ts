@@ -10,6 +10,7 @@
 import { workerData } from "node:worker_threads";
 import { UapiError } from "../../src/abi/index.js";
 import { PlatformEngine } from "../../src/daemon/engine/platform-engine.io.js";
+import { installGuard } from "../../src/daemon/ffi/guard.io.js";
 import { FaultInjection, MemoryAccounts, Refusals } from "../../src/door/index.js";
 import {
   type Call,
@@ -27,7 +28,8 @@ import { PhysicalMemory } from "../../src/memory/index.js";
 /** Words in memory that the test shares: what happened to the files. */
 export const Tell = { opened: 0, released: 1, mapped: 2, frames: 3, pins: 4 } as const;
 
-const { socket, tell, end } = workerData as {
+const { socket, tell, end, guard } = workerData as {
+  guard: string | undefined;
   socket: string;
   tell: SharedArrayBuffer;
   /** An eventfd: signalled, the engine ends. */
@@ -78,6 +80,11 @@ class DummyFile implements OpenFile {
         return 0;
       case 0x3b83:
         return this.#pin(call, argument);
+      case 0x3b84: {
+        const byte = new Uint8Array(1);
+        call.process.memory.read(Number(argument / 4096n), 0, byte);
+        return byte[0] ?? -1;
+      }
       default:
         throw new UapiError("ENOTTY", "no such ioctl");
     }
@@ -127,6 +134,7 @@ class DummyFile implements OpenFile {
   }
 }
 
+if (guard !== undefined) installGuard(guard);
 const platform = new PlatformEngine({
   socket,
   kernel: (maker) => ({

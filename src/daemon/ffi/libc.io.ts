@@ -27,6 +27,18 @@ export function libcFunction(name: string, signature: string): NumberFunction {
   return libc.func(name, type(result), given.map(type)) as NumberFunction;
 }
 
+/** Functions of another library, as {@link libcFunction}. @throws when it cannot be loaded. */
+export function libraryFunctions(
+  path: string,
+): (name: string, signature: string) => NumberFunction {
+  const library = koffi.load(path);
+  return (name, signature) => {
+    const [result = "i", ...given] = [...signature];
+    const type = (letter: string): string => TYPES[letter] ?? "int";
+    return library.func(name, type(result), given.map(type)) as NumberFunction;
+  };
+}
+
 /** `memfd_create` and others that take a string. */
 export function libcTextFunction(name: string): (text: string, number: number) => number {
   return libc.func(name, "int", ["str", "uint"]) as (text: string, number: number) => number;

@@ -10,6 +10,7 @@ import { UapiError } from "../../abi/index.js";
 import type { PageSource } from "../../files/index.js";
 import type { BackingObject, PhysicalMemory } from "../../memory/index.js";
 import { closeDescriptor, type FileIdentity, identityOf } from "../ffi/descriptors.io.js";
+import { guardRange, unguardRange } from "../ffi/guard.io.js";
 import { MAPPING_LIMIT, Mapping } from "../ffi/mapping.io.js";
 
 const PAGE = 4096;
@@ -31,6 +32,7 @@ class Piece implements BackingObject {
     this.firstPage = firstPage;
     this.pages = pages;
     this.#mapping = Mapping.ofFile(fd, firstPage * PAGE, pages * PAGE, isWritable);
+    guardRange(this.#mapping.address, pages * PAGE);
     this.words = new Uint32Array(this.#mapping.buffer);
   }
 
@@ -47,6 +49,7 @@ class Piece implements BackingObject {
   }
 
   close(): void {
+    unguardRange(this.#mapping.address);
     this.#mapping.close();
   }
 }

@@ -20,35 +20,45 @@ export const CLIENT_NAME = "libioasis.so";
 const FLAGS = "-std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -fno-strict-aliasing".split(" ");
 
 /**
- * The library's path.
+ * The path of the library that is loaded into programs.
  * @param root the package's folder.
  * @throws DaemonError when there is no library and no compiler.
  */
 export function clientLibrary(root: string): string {
-  const folder = join(root, "client");
-  const built = join(root, "dist", "client", CLIENT_NAME);
+  return compiled(root, "client", CLIENT_NAME);
+}
+
+/** The path of the daemon's own guard; undefined when it cannot be had: the daemon runs without. */
+export function guardLibrary(root: string): string | undefined {
+  try {
+    return compiled(root, join("src", "daemon", "native"), "libioasis-guard.so");
+  } catch {
+    return undefined;
+  }
+}
+
+function compiled(root: string, place: string, name: string): string {
+  const folder = join(root, place);
+  const built = join(root, "dist", "client", name);
   const age = statSync(built, { throwIfNoEntry: false })?.mtimeMs;
   // A source that was edited since is compiled into the cache.
-  const isNewer = (name: string): boolean => statSync(join(folder, name)).mtimeMs > (age ?? 0);
+  const isNewer = (file: string): boolean => statSync(join(folder, file)).mtimeMs > (age ?? 0);
   if (age !== undefined && !readdirSync(folder).some(isNewer)) return built;
   const sources = readdirSync(folder)
-    .filter((name) => /\.[ch]$/.test(name))
+    .filter((file) => /\.[ch]$/.test(file))
     .sort();
   const hash = createHash("sha256").update(process.arch);
-  for (const name of sources) hash.update(readFileSync(join(folder, name)));
+  for (const file of sources) hash.update(readFileSync(join(folder, file)));
   const cache = join(
     process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
     "ioasis",
     hash.digest("hex").slice(0, 16),
   );
-  const path = join(cache, CLIENT_NAME);
+  const path = join(cache, name);
   if (existsSync(path)) return path;
   mkdirSync(cache, { recursive: true });
-  compile(
-    folder,
-    sources.filter((name) => name.endsWith(".c")),
-    path,
-  );
+  const files = sources.filter((file) => file.endsWith(".c"));
+  compile(folder, files, path);
   return path;
 }
 

@@ -10,6 +10,8 @@ export interface EngineThreadData {
   /** Which functions VFIO has at the start; undefined: those that no other driver is named for. */
   readonly bind: readonly string[] | undefined;
   readonly strict: boolean;
+  /** Path of the compiled guard, see `ffi/guard.io.ts`. */
+  readonly guard: string | undefined;
   /** Capabilities that every program has. */
   readonly grants: readonly Grant[];
   /** Tell of calls from the start. */
@@ -48,6 +50,8 @@ export interface StatusRecord {
   readonly files: readonly string[];
   readonly lostReads: number;
   readonly lostWrites: number;
+  /** Pages of shared files that were touched after their file was cut short. */
+  readonly cutPages: number;
 }
 
 /** One thing that happened. */

@@ -4,6 +4,7 @@ import { formatBdf } from "../../units/index.js";
 import { refusalLines } from "../../view/index.js";
 import type { EngineKernel } from "../engine/kernel-port.js";
 import type { PlatformEngine } from "../engine/platform-engine.io.js";
+import { replacedPages } from "../ffi/guard.io.js";
 import type { RefusalRecord, StatusRecord } from "./engine-options.js";
 
 /** The last refusals, oldest first. */
@@ -31,5 +32,6 @@ export function statusRecord(platform: PlatformEngine, kernel: EngineKernel): St
     files: [...engine.openFiles].map(({ file }) => file.label),
     lostReads: lost.reads,
     lostWrites: lost.writes,
+    cutPages: replacedPages(),
   };
 }

@@ -13,6 +13,7 @@ import {
 import { InputError } from "../../units/index.js";
 import { PlatformEngine } from "../engine/platform-engine.io.js";
 import { makeEventFd, takeEventFd } from "../ffi/descriptors.io.js";
+import { installGuard } from "../ffi/guard.io.js";
 import { type OpenedPlatform, openPlatform } from "../kernel/open-platform.io.js";
 import { DaemonError } from "../place/daemon-error.js";
 import { FileTree } from "../tree/file-tree.io.js";
@@ -23,6 +24,7 @@ import { EngineTracer } from "./engine-tracer.io.js";
 async function start(port: MessagePort): Promise<void> {
   const data = workerData as EngineThreadData;
   const tell = (report: Report): void => port.postMessage(report);
+  if (data.guard !== undefined) installGuard(data.guard);
   const open = await openPlatform(data, (text) => tell({ kind: "note", text }));
   let opened: OpenedPlatform | undefined;
   let tree: FileTree | undefined;

@@ -1,6 +1,7 @@
 /** The main thread's side of a daemon: starts the engine's thread, and asks it things. */
 import { writeSync } from "node:fs";
 import { Worker } from "node:worker_threads";
+import { packageRoot } from "../kernel/platform-path.io.js";
 import { DaemonError } from "../place/daemon-error.js";
 import {
   baseFolder,
@@ -11,9 +12,10 @@ import {
   removeFolder,
   startOf,
 } from "../place/daemon-folder.io.js";
+import { guardLibrary } from "./client-library.io.js";
 import type { EngineThreadData, Order, Question, Report, TraceRecord } from "./engine-options.js";
 
-export interface DaemonOptions extends Omit<EngineThreadData, "folder"> {
+export interface DaemonOptions extends Omit<EngineThreadData, "folder" | "guard"> {
   readonly name: string;
   readonly program?: readonly string[] | undefined;
 }
@@ -58,7 +60,11 @@ export class RunningDaemon {
     const remove = (): void => removeFolder(folder);
     process.once("exit", remove);
     const { name: _name, program: _program, ...engine } = options;
-    const data: EngineThreadData = { folder, ...engine };
+    const data: EngineThreadData = {
+      folder,
+      guard: guardLibrary(packageRoot()),
+      ...engine,
+    };
     const daemon = new RunningDaemon(folder, new Worker(ENTRY, { workerData: data }));
     await daemon.#ready();
     return daemon;
