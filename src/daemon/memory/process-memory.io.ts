@@ -17,10 +17,14 @@ import type { SharedFile } from "./shared-file.io.js";
 
 type Target = SharedFile | DeviceRegion;
 
+/** Whose call is served: that one is there. */
+let calling: ProcessMemory | undefined;
+
 export class ProcessMemory implements PageSource {
   readonly kind = "process";
   readonly label: string;
   readonly maps: ProcessMaps;
+  readonly #pid: number;
   readonly #private: PrivateMemory;
   readonly #ranges = new AddressRanges<Target>(
     (target) => target.keep(),
@@ -28,9 +32,16 @@ export class ProcessMemory implements PageSource {
   );
 
   constructor(pid: number, memory: PhysicalMemory, lost: LostAccesses) {
+    this.#pid = pid;
     this.label = `process ${pid}`;
     this.maps = new ProcessMaps(pid);
     this.#private = new PrivateMemory(pid, memory, this.maps, lost);
+  }
+
+  /** The process calls: what is known of its private mappings may have changed. */
+  beginCall(): void {
+    calling = this;
+    this.maps.forget();
   }
 
   /** A shared mapping began. */
@@ -44,6 +55,8 @@ export class ProcessMemory implements PageSource {
   }
 
   pin(page: number, count: number, writable: boolean, frames: Float64Array): void {
+    // The end of another process may not have been noticed yet.
+    if (calling !== this && !isRunning(this.#pid)) this.end();
     let done = 0;
     try {
       while (done < count) {
@@ -156,4 +169,12 @@ function fileOf(run: Run<Target>): SharedFile {
 
 function beyondEnd(): UapiError {
   return new UapiError("EFAULT", "the mapping reaches beyond the end of its file");
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
 }

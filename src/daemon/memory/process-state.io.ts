@@ -69,7 +69,7 @@ export class ProcessState implements UserProcess {
 
   /** What is known of the address space may have changed since the last call. */
   beginCall(): void {
-    this.memory.maps.forget();
+    this.memory.beginCall();
   }
 
   /** The connection is gone: the process ended, or runs another program. */
