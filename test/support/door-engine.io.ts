@@ -85,6 +85,9 @@ class DummyFile implements OpenFile {
         call.process.memory.read(Number(argument / 4096n), 0, byte);
         return byte[0] ?? -1;
       }
+      case 0x3b85:
+        call.process.memory.write(Number(argument / 4096n), 0, Uint8Array.of(9));
+        return 0;
       default:
         throw new UapiError("ENOTTY", "no such ioctl");
     }

@@ -196,3 +196,21 @@ test("a program that cuts a file short hurts nobody but itself", { skip }, async
     CHECK(ioctl(fd, 0x3b84, page) == 7);
   `);
 });
+
+test("memory that the program may only read is not written", { skip }, async () => {
+  await program(`
+    int fd = open("/dev/iommu", O_RDWR);
+    char name[] = "/tmp/ioasis-read-only-XXXXXX";
+    int file = mkstemp(name);
+    CHECK(ftruncate(file, 4096) == 0);
+    int reader = open(name, O_RDONLY);
+    CHECK(unlink(name) == 0);
+    close(file);
+    char *page = mmap(0, 4096, PROT_READ, MAP_SHARED, reader, 0);
+    CHECK(page != MAP_FAILED);
+    CHECK(ioctl(fd, 0x3b84, page) == 0);
+    CHECK(ioctl(fd, 0x3b85, page) == -1 && errno == EFAULT);
+    CHECK(ioctl(fd, 0x3b83, page) == -1 && errno == EFAULT);
+    CHECK(ioctl(fd, 0x3b84, page) == 0);
+  `);
+});

@@ -117,8 +117,14 @@ export class Server {
 
 const EIO = 5;
 
-/** Anything but a refusal is a fault of this program, and ends it. */
+/**
+ * What the host refuses is the caller's to know: its file cannot be mapped, no descriptor is left.
+ * Anything else is a fault of this program, and ends it.
+ */
 function refusalOf(thrown: unknown): UapiError {
   if (UapiError.is(thrown)) return thrown;
+  if (thrown instanceof SystemError) {
+    return new UapiError("ENOMEM", `the host refuses what the call needs: ${thrown.message}`);
+  }
   throw thrown;
 }

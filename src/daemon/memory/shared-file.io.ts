@@ -21,7 +21,9 @@ class Piece implements BackingObject {
   readonly label: string;
   readonly firstPage: number;
   readonly pages: number;
-  readonly words: Uint32Array;
+  /** Undefined where nothing may be written: whoever has words may write them. */
+  readonly words: Uint32Array | undefined;
+  readonly #isWritable: boolean;
   readonly #mapping: Mapping;
   /** Pins of each page; made with the first. */
   pins: Int32Array | undefined;
@@ -33,7 +35,8 @@ class Piece implements BackingObject {
     this.pages = pages;
     this.#mapping = Mapping.ofFile(fd, firstPage * PAGE, pages * PAGE, isWritable);
     guardRange(this.#mapping.address, pages * PAGE);
-    this.words = new Uint32Array(this.#mapping.buffer);
+    this.words = isWritable ? new Uint32Array(this.#mapping.buffer) : undefined;
+    this.#isWritable = isWritable;
   }
 
   get byteLength(): number {
@@ -44,7 +47,9 @@ class Piece implements BackingObject {
     into.set(this.#mapping.bytes.subarray(offset, offset + into.length));
   }
 
+  /** A device that may only read was given the pages: nothing is written. */
   write(offset: number, from: Uint8Array): void {
+    if (!this.#isWritable) return;
     this.#mapping.bytes.set(from, offset);
   }
 
@@ -169,6 +174,7 @@ export class SharedFile implements PageSource {
   }
 
   write(page: number, offset: number, from: Uint8Array): void {
+    if (!this.isWritable) throw new UapiError("EFAULT", "the file was opened for reading alone");
     const piece = this.#forAccess(page);
     piece.write((page - piece.firstPage) * PAGE + offset, from);
   }
