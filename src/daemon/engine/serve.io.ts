@@ -11,10 +11,20 @@ import { SlotCall } from "./slot-call.io.js";
 
 const ENOSYS = 38;
 
+/** A call, when its answer has left. */
+export interface AnsweredCall {
+  readonly session: Session;
+  readonly tid: number;
+  readonly name: string;
+  /** Milliseconds, of `performance.now()`. */
+  readonly began: number;
+  readonly result: number;
+  readonly error: UapiError | undefined;
+}
+
 /** Told of each call, when somebody watches. */
 export interface CallListener {
-  /** @param began milliseconds, of `performance.now()`. */
-  answered(request: Request, began: number, result: number, error: UapiError | undefined): void;
+  answered(call: AnsweredCall): void;
 }
 
 export class Server {
@@ -55,8 +65,10 @@ export class Server {
       this.#keep(request, error);
     }
     if (result >= 0) result = this.#sendNew(request, result);
+    // The slot is the client's again once it is answered: what it says is read before.
+    const name = this.listener === undefined ? "" : callName(request);
     this.#finish(request, result);
-    this.listener?.answered(request, began, result, error);
+    this.listener?.answered({ session, tid: call.tid, name, began, result, error });
   }
 
   /** Keeps a refusal for who asks why. */

@@ -6,7 +6,6 @@
  */
 import { formatBdf } from "../../units/index.js";
 import { traceLine } from "../../view/index.js";
-import { callName } from "../engine/call-name.io.js";
 import type { PlatformEngine } from "../engine/platform-engine.io.js";
 import type { OpenedPlatform } from "../kernel/open-platform.io.js";
 import type { Report, TraceRecord } from "./engine-options.js";
@@ -29,15 +28,14 @@ export class EngineTracer {
   on(): void {
     const { engine, server } = this.#platform;
     server.listener = {
-      answered: (request, began, result, error) => {
-        const { tid } = request.call;
+      answered: ({ session, tid, name, began, result, error }) => {
         this.#add({
           at: began,
           took: performance.now() - began,
           kind: "call",
-          pid: request.session.pid,
+          pid: session.pid,
           tid,
-          text: callName(request),
+          text: name,
           result,
           rule: error?.rule,
         });
