@@ -14,6 +14,8 @@ export interface TestProgram {
   readonly arguments: readonly string[];
   /** Shipped platform, or a platform file below the repository. */
   readonly platform: string;
+  /** Capabilities that the program needs on the platform, as `ioasis run --grant` names them. */
+  readonly grant?: string;
 }
 
 export interface Suite {
@@ -68,6 +70,7 @@ function iommuSuite(platform: string, standIn: string | undefined): Suite {
       libraries: ["cap"],
       arguments: [],
       platform,
+      grant: "sys_resource",
     })),
   };
 }

@@ -28,7 +28,8 @@ export function runOnPlatform(
   const platform = program.platform.endsWith(".yaml")
     ? join(repository, program.platform)
     : program.platform;
-  const command = ["run", "--platform", platform, "--", file, ...program.arguments];
+  const grant = program.grant === undefined ? [] : ["--grant", program.grant];
+  const command = ["run", "--platform", platform, ...grant, "--", file, ...program.arguments];
   const { status } = spawnSync(process.execPath, [join(repository, "bin/ioasis.js"), ...command], {
     stdio: ["ignore", output, output],
     timeout: LIMIT_MS,
