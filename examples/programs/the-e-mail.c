@@ -30,7 +30,7 @@ static void print_report(int iommufd, uint32_t id, const char *name)
 	};
 
 	must(ioctl(iommufd, IOASIS_DEVICE_REPORT, &report), "IOASIS_DEVICE_REPORT");
-	printf("%s: %s share; isolated together with %u others; PASIDs: %s\n", name,
+	printf("%s: %s share; isolated together with %u other functions; PASIDs: %s\n", name,
 	       report.out_flags & IOASIS_REPORT_MUST_SHARE ? "must" : "need not",
 	       report.num_group - 1,
 	       report.out_flags & IOASIS_REPORT_PASID_OK ? "yes" :
