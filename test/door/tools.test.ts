@@ -16,6 +16,9 @@ import {
 const PLATFORM = platformFile("server-with-vfs");
 const skip = doorSkip();
 
+/** lspci -vv looks for the kernel modules of the machine, which a container lacks. */
+const OF_THE_HOST = /^lspci: Unable to load libkmod resources: error -\d+\n/gm;
+
 /** The loop that a hundred guides give. */
 const GROUP_LOOP = `shopt -s nullglob
 for g in $(find /sys/kernel/iommu_groups/* -maxdepth 0 -type d | sort -V); do
@@ -32,13 +35,14 @@ for name in sorted(os.listdir(root)):
     with open(os.path.join(path, "vendor")) as f: vendor = f.read().strip()
     with open(os.path.join(path, "config"), "rb") as f: head = f.read(4)
     group = os.path.basename(os.path.realpath(os.path.join(path, "iommu_group")))
-    assert head[:2] == int(vendor, 16).to_bytes(2, "little"), name
+    # A virtual function has no IDs of its own in configuration space (PCIe 6, 9.3.4.1).
+    assert head[:2] in (int(vendor, 16).to_bytes(2, "little"), bytes([255, 255])), name
     print(name, vendor, group)`;
 
 function suite(title: string, options: () => RunOptions): void {
   const run = (command: readonly string[], platform = PLATFORM): string => {
     const ended = runOn(platform, command, options());
-    assert.equal(ended.stderr, "", command.join(" "));
+    assert.equal(ended.stderr.replace(OF_THE_HOST, ""), "", command.join(" "));
     assert.equal(ended.status, 0, command.join(" "));
     return ended.stdout;
   };
