@@ -11,13 +11,21 @@ export async function run(
 ): Promise<ExitCode> {
   const { folder } = daemonOf(args[0]);
   const file = options.perfetto === undefined ? undefined : traceFile(options.perfetto);
-  await followDaemon(folder, "trace", (value, stop) => {
-    process.once("SIGINT", stop);
-    process.once("SIGTERM", stop);
-    const record = value as TraceRecord;
-    if (file !== undefined) file.add([record]);
-    else out.note(lineOf(record));
-  });
+  const following = new AbortController();
+  const stop = (): void => following.abort();
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) process.once(signal, stop);
+  await followDaemon(
+    folder,
+    "trace",
+    (value) => {
+      const record = value as TraceRecord;
+      if (file !== undefined) file.add([record]);
+      else out.line(lineOf(record));
+    },
+    following.signal,
+  );
+  for (const signal of signals) process.off(signal, stop);
   file?.end();
   return 0;
 }

@@ -65,19 +65,21 @@ export async function askDaemon(folder: DaemonFolder, question: ControlQuestion)
   return answered;
 }
 
-/** All answers to a question, until the daemon ends or `stop` is called. */
+/** All answers to a question, until the daemon ends or `stop` is aborted. */
 export async function followDaemon(
   folder: DaemonFolder,
   question: ControlQuestion,
-  told: (value: unknown, stop: () => void) => void,
+  told: (value: unknown) => void,
+  stop?: AbortSignal,
 ): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const socket = connect(folder.control);
+    stop?.addEventListener("abort", () => socket.destroy());
     socket.once("error", (error) => reject(new DaemonError(`no answer: ${error.message}`)));
     socket.once("close", () => resolve());
     socket.write(`${question}\n`);
     createInterface({ input: socket }).on("line", (line) => {
-      told(JSON.parse(line), () => socket.destroy());
+      told(JSON.parse(line));
     });
   });
 }
