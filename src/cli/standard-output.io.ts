@@ -2,8 +2,8 @@
  * The command's own output: standard output in large pieces, standard error at once.
  *
  * Written with plain descriptors: Node's stream objects for them cost a tenth of the time that a
- * small capture takes. Lines are kept until 64 KiB have gathered, a note is written, or the process
- * ends.
+ * small capture takes. Lines are kept until 64 KiB have gathered, a note is written, or the command
+ * waits or ends.
  */
 import { fstatSync, writeSync } from "node:fs";
 import type { Output } from "./output.js";
@@ -29,6 +29,7 @@ export function standardOutput(): Output {
     paint: makePaint(colour),
     interactive: isTerminal(ERR),
     line: (text = "") => {
+      if (gathered === "") setImmediate(flush);
       gathered += `${printable(text, colour)}\n`;
       if (gathered.length > FLUSH_LENGTH) flush();
     },
