@@ -5,7 +5,7 @@
  * platform. Nothing is installed. Exit status: 0 all pass, 1 something does not, 2 wrong usage, 3
  * this machine cannot do it (no apt, no network, no compiler).
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -74,6 +74,7 @@ function main(options: Options): number {
     refresh: options.refresh === true,
   };
   mkdirSync(cache.folder, { recursive: true });
+  const release = holdAlone(join(cache.folder, "conformance.pid"));
   const pool = enlargePool();
   say(`huge pages: ${pool.pages === 0 ? "no pool, and none could be made" : pool.pages}`);
   try {
@@ -84,7 +85,21 @@ function main(options: Options): number {
     return finish(outcomes);
   } finally {
     pool.restore();
+    release();
   }
+}
+
+/**
+ * Two runs at once would share logs and the pool of huge pages.
+ * @throws ToolError when another run holds the file.
+ */
+function holdAlone(path: string): () => void {
+  const holder = existsSync(path) ? readFileSync(path, "utf8") : "";
+  if (holder !== "" && existsSync(`/proc/${holder}`)) {
+    throw new ToolError(`another run is under way (process ${holder}, see ${path})`);
+  }
+  writeFileSync(path, `${process.pid}`);
+  return () => rmSync(path, { force: true });
 }
 
 function judgeKernel(
