@@ -165,7 +165,7 @@ export function checkGeneratedHeaders(
   return sources
     .filter((s) => isGenerated(s.path) || s.path.startsWith("docs/reference/"))
     .flatMap((source) => {
-      const generator = /[Gg]enerated (?:from \S+ )?by (tools\/[\w-]+\.ts)/.exec(
+      const generator = /[Gg]enerated (?:from \S+ )?by (tools\/[\w/.-]+\.ts)/.exec(
         source.lines.slice(0, 3).join("\n"),
       )?.[1];
       if (generator === undefined) {

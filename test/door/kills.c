@@ -87,6 +87,9 @@ int main(int count, char **arguments)
 			.opcode = ENGINE_FILL, .destination = 0x100000, .length = 8, .pattern = round,
 		};
 		expect(engine_run(device, fill) == 0, "the survivor's device works");
+		if (*(uint64_t *)memory != round)
+			fprintf(stderr, "round %lu: memory holds %llu\n", round,
+				(unsigned long long)*(uint64_t *)memory);
 		expect(*(uint64_t *)memory == round, "and reaches its memory");
 		all_free();
 	}

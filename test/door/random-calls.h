@@ -163,7 +163,6 @@ static inline void open_files(struct files *files)
 		"/dev/iommu", "/dev/iommu", "/dev/vfio/vfio", "/dev/vfio/devices/vfio0",
 		"/dev/vfio/devices/vfio1", "/dev/vfio/devices/vfio2", "/dev/vfio/devices/vfio3",
 		"/dev/vfio/0", "/dev/vfio/1", "/dev/vfio/2", "/dev/vfio/3", "/dev/vfio/4",
-		"/sys/bus/pci/devices/0000:00:01.0/config",
 	};
 
 	files->count = 0;
