@@ -39,6 +39,9 @@ static uint32_t need;
 static line_t *process;
 static uint32_t the_pasid;
 static int silent;
+/* The requester, PASID (-1 without) and further needs of the last request that found a line. */
+static uint32_t last_requester = ~0u, last_need;
+static int32_t last_pasid = -1;
 
 static inline line_t *line_of(line_t *cache, uint32_t key0, uint32_t key1)
 {
@@ -69,6 +72,7 @@ static line_t *load_context(uint32_t requester)
   if (read_words((w[half] & ~0xfffu) + (requester & 127) * 32, w[half + 1], 8, w)) fail("context");
   if (!(w[0] & 1) || (w[0] & 0x1e0) || (w[1] >> 20)) fail("context entry");
   line_t *line = line_of(contexts, requester, 0);
+  last_requester = ~0u;
   memset(line, 0, sizeof *line);
   line->key0 = requester | (1u << 31);
   line->w[C_FLAGS] = ((w[0] >> 2) & 7) | ((w[2] >> 20 & 1) << 3) | ((w[0] >> 1 & 1) << 4);
@@ -90,6 +94,7 @@ static line_t *load_pasid(uint32_t requester, uint32_t pasid, line_t *context)
   if (read_words((w[0] & ~0xfffu) + (pasid & 63) * 64, w[1], 16, w)) fail("pasid");
   if (!(w[0] & 1)) fail("pasid entry");
   line_t *line = line_of(pasids, requester, pasid);
+  last_requester = ~0u;
   memset(line, 0, sizeof *line);
   line->key0 = requester | (1u << 31);
   line->key1 = pasid;
@@ -145,13 +150,14 @@ static uint32_t find_process(const request_t *r)
 static uint32_t finish(const request_t *r, answer_t *a, uint32_t flags, uint32_t lo, uint32_t hi,
                        uint32_t rights, int page_shift)
 {
-  if (hi == 0 && lo >> 20 == 0xfee) return 0x87;
   int is_ats = r->address_type == 1;
+  uint32_t allowed = allowed_needs(rights, need & N_PRIVILEGED, process->w[P_RULES]);
+  if (!is_ats && (need & ~allowed & 7)) return 0x86;
+  if (hi == 0 && lo >> 20 == 0xfee) return 0x87;
   a->status = is_ats ? 3 : 0;
   a->lo = is_ats ? lo & ~((1u << page_shift) - 1) : lo;
   a->hi = hi;
   a->page_shift = page_shift;
-  uint32_t allowed = allowed_needs(rights, need & N_PRIVILEGED, process->w[P_RULES]);
   if (!(need & N_EXECUTE)) allowed &= ~N_EXECUTE;
   if (is_ats && !(rights & R_DIRTY)) allowed &= ~N_WRITE;
   if (!(rights & R_S1_USER)) allowed |= 8;
@@ -173,11 +179,9 @@ static uint32_t translate_through(const request_t *r, answer_t *a)
   }
   uint32_t domain = process->w[P_DOMAIN], pasid = has_stage1 ? the_pasid : 0;
   a->domain = (int32_t)domain;
-  if (iotlb_find(domain, pasid, has_stage1, r->lo, r->hi)
-      && (!(r->access & N_WRITE) || (found.rights & R_DIRTY))) {
+  int is_held = iotlb_find(domain, pasid, has_stage1, r->lo, r->hi);
+  if (is_held && (!(r->access & N_WRITE) || (found.rights & R_DIRTY))) {
     a->source = 1;
-    uint32_t allowed = allowed_needs(found.rights, need & N_PRIVILEGED, process->w[P_RULES]);
-    if (r->address_type == 0 && (need & ~allowed & 7)) return 0x86;
     return finish(r, a, flags, found.lo, found.hi, found.rights, found.page_shift);
   }
   a->source = 2;
@@ -193,14 +197,39 @@ static uint32_t translate_through(const request_t *r, answer_t *a)
     fault = walk1(process->w[P_S1_LO], process->w[P_S1_HI], flags >> 3 & 7, r->lo, r->hi, need,
                   process->w[P_RULES], is_nested);
     if (fault) return 0x71;
-    iotlb_insert(domain, the_pasid, 1, r->lo, r->hi, s1.lo, s1.hi, s1.page_shift, s1.rights);
+    if (is_held || s1.page_shift != 12)
+      iotlb_insert(domain, the_pasid, 1, r->lo, r->hi, s1.lo, s1.hi, s1.page_shift, s1.rights);
+    else iotlb_insert_missed(s1.lo, s1.hi, s1.rights);
     return finish(r, a, flags, s1.lo, s1.hi, s1.rights, s1.page_shift);
   }
   fault = walk2(process->w[P_S2_LO], process->w[P_S2_HI], flags >> 6 & 7, r->lo, r->hi,
                 need & 3, flags >> 10 & 1);
   if (fault) return 0x79;
-  iotlb_insert(domain, 0, 0, r->lo, r->hi, s2.lo, s2.hi, s2.page_shift, s2.rights);
+  if (is_held || s2.page_shift != 12)
+    iotlb_insert(domain, 0, 0, r->lo, r->hi, s2.lo, s2.hi, s2.page_shift, s2.rights);
+  else iotlb_insert_missed(s2.lo, s2.hi, s2.rights);
   return finish(r, a, flags, s2.lo, s2.hi, s2.rights, s2.page_shift);
+}
+
+static inline int is_as_last(const request_t *r)
+{
+  if (r->requester != last_requester || r->address_type != 0) return 0;
+  if (!r->has_pasid) return last_pasid < 0 && (r->hi != 0 || r->lo >> 20 != 0xfee);
+  return (int32_t)r->pasid == last_pasid && !r->privileged && !r->execute;
+}
+
+static uint32_t find_anew(const request_t *r)
+{
+  last_requester = ~0u;
+  if (!is_enabled) fail("off");
+  if (r->hi == 0 && r->lo >> 20 == 0xfee && !r->has_pasid) fail("interrupt");
+  uint32_t fault = find_process(r);
+  if (fault || r->address_type == 2) return fault;
+  if (r->has_pasid && (r->privileged || r->execute)) return 0;
+  last_requester = r->requester;
+  last_pasid = r->has_pasid ? (int32_t)r->pasid : -1;
+  last_need = need & N_PRIVILEGED;
+  return 0;
 }
 
 static __attribute__((noinline)) void translate(const request_t *r, answer_t *a)
@@ -209,10 +238,9 @@ static __attribute__((noinline)) void translate(const request_t *r, answer_t *a)
   a->completion = 0;
   a->recorded = 0;
   a->domain = -1;
-  if (!is_enabled) fail("off");
-  silent = 0;
-  if (r->hi == 0 && r->lo >> 20 == 0xfee && !r->has_pasid) fail("interrupt");
-  uint32_t fault = find_process(r);
+  uint32_t fault = 0;
+  if (is_as_last(r)) need = r->access | last_need;
+  else fault = find_anew(r);
   if (fault == 0) fault = translate_through(r, a);
   if (fault) fail("refused");
 }

@@ -14,6 +14,8 @@ export class EntryCache {
   readonly #first: number;
   readonly #end: number;
   readonly #shift: number;
+  /** Told before a line comes or goes; a finder's memory of lines ends there. */
+  onChange: (() => void) | undefined = undefined;
 
   /**
    * @param lines a power of two, at least 2.
@@ -40,6 +42,7 @@ export class EntryCache {
   /** The line that these keys take, its other words unset. */
   claim(key0: number, key1: number): number {
     const line = this.#lineOf(key0, key1);
+    this.onChange?.();
     this.data.fill(0, line, line + LINE_WORDS);
     this.data[line] = key0 | VALID;
     this.data[line + 1] = key1;
@@ -48,6 +51,7 @@ export class EntryCache {
 
   /** Forgets the lines that `isGone` names by their index in `data`; all without it. */
   drop(isGone?: (line: number) => boolean): void {
+    this.onChange?.();
     for (let line = this.#first; line < this.#end; line += LINE_WORDS) {
       if (((this.data[line] as number) & VALID) === 0) continue;
       if (isGone === undefined || isGone(line)) this.data[line] = 0;

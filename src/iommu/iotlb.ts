@@ -48,6 +48,11 @@ export class Iotlb {
   /** Entries by size, and those of stage 1. */
   readonly #live = new Int32Array(3);
   #stage1Live = 0;
+  /** What {@link find} looked for last without success among 4 KiB pages, and its set. */
+  #missedSet = 0;
+  #missedLo = 0;
+  #missedHi = 0;
+  #missedTag = 0;
   /** A large page was put in since the last clearing. */
   #hasLarge = false;
   /** The entry found: its target and rights. */
@@ -84,8 +89,8 @@ export class Iotlb {
     const frameHi = (inHi >>> 12) | (domain << 20);
     const tag = VALID | pasid | ((domain >>> 12) << 20) | (stage1 === true ? STAGE1 : 0);
     const slots = this.#slots;
-    let slot = setOf(frameLo, frameHi, tag, this.#shift | 0) << SET_SHIFT;
-    for (const end = slot + SET_WORDS; slot < end; slot += SLOT_WORDS) {
+    const first = setOf(frameLo, frameHi, tag, this.#shift | 0) << SET_SHIFT;
+    for (let slot = first; slot < first + SET_WORDS; slot += SLOT_WORDS) {
       if (slots[slot] === frameLo && slots[slot | 2] === tag && slots[slot | 1] === frameHi) {
         const word = slots[slot | 3] as number;
         this.lo = (word & ~0xfff) | (inLo & 0xfff);
@@ -95,6 +100,10 @@ export class Iotlb {
         return true;
       }
     }
+    this.#missedSet = first;
+    this.#missedLo = frameLo;
+    this.#missedHi = frameHi;
+    this.#missedTag = tag;
     return this.#hasLarge && this.#findLarge(frameLo, frameHi, tag, lo);
   }
 
@@ -140,8 +149,7 @@ export class Iotlb {
       (stage1 === true ? STAGE1 : 0) |
       (size << SIZE_SHIFT);
     const slots = this.#slots;
-    const set = setOf(frameLo, frameHi, tag, this.#shift | 0);
-    const first = set << SET_SHIFT;
+    const first = setOf(frameLo, frameHi, tag, this.#shift | 0) << SET_SHIFT;
     let slot = -1;
     let free = -1;
     for (let at = first; at < first + SET_WORDS; at += SLOT_WORDS) {
@@ -151,13 +159,7 @@ export class Iotlb {
     }
     if (slot < 0) {
       slot = free;
-      if (slot < 0) {
-        // The set is full: its ways go in turn.
-        const way = this.#oldest[set] as number;
-        this.#oldest[set] = (way + 1) & (WAYS - 1);
-        slot = first | (way << SLOT_SHIFT);
-        this.#forget(slots[slot | 2] as number);
-      }
+      if (slot < 0) slot = this.#evict(first);
       const live = this.#live;
       live[size] = (live[size] as number) + 1;
       if (stage1 === true) this.#stage1Live++;
@@ -167,6 +169,32 @@ export class Iotlb {
     slots[slot | 1] = frameHi;
     slots[slot | 2] = tag;
     slots[slot | 3] = (targetLo & ~((1 << pageShift) - 1)) | rights;
+    slots[slot | 4] = targetHi;
+  }
+
+  /**
+   * Keeps the 4 KiB translation that {@link find} has just not found: as {@link insert}, without
+   * computing again where it goes.
+   */
+  insertMissed(targetLo: number, targetHi: number, rights: number): void {
+    const slots = this.#slots;
+    const live = this.#live;
+    const tag = this.#missedTag;
+    const first = this.#missedSet;
+    let slot = first + SET_WORDS - SLOT_WORDS;
+    while (slots[slot | 2] !== 0) {
+      slot -= SLOT_WORDS;
+      if (slot < first) {
+        slot = this.#evict(first);
+        break;
+      }
+    }
+    live[0] = (live[0] as number) + 1;
+    if ((tag & STAGE1) !== 0) this.#stage1Live++;
+    slots[slot] = this.#missedLo;
+    slots[slot | 1] = this.#missedHi;
+    slots[slot | 2] = tag;
+    slots[slot | 3] = (targetLo & ~0xfff) | rights;
     slots[slot | 4] = targetHi;
   }
 
@@ -243,6 +271,17 @@ export class Iotlb {
     this.rights = word & 0xfff;
     this.pageShift = pageShift;
     return true;
+  }
+
+  /** Makes room in a full set, whose ways go in turn. @returns the slot. */
+  #evict(first: number): number {
+    const oldest = this.#oldest;
+    const set = first >> SET_SHIFT;
+    const way = oldest[set] as number;
+    oldest[set] = (way + 1) & (WAYS - 1);
+    const slot = first | (way << SLOT_SHIFT);
+    this.#forget(this.#slots[slot | 2] as number);
+    return slot;
   }
 
   #drop(slot: number): void {

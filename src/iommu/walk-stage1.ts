@@ -147,17 +147,16 @@ export class Stage1Walk {
     let lastChunk = -1;
     let map = 0;
     for (;;) {
-      const atLo = (entryLo & ~0xfff) | entryAt(inLo, inHi, level);
       // Tables of one address space mostly lie in few chunks: the last one is tried first.
-      const chunk = ((entryHi & 0xf_ffff) << 11) | (atLo >>> 21);
+      const chunk = ((entryHi << 12) >>> 1) | (entryLo >>> 21);
       if (chunk !== lastChunk) {
         map = directory.mapOf(chunk);
         if (map < 0) break;
         lastChunk = chunk;
       }
-      const frame = maps[map | ((atLo >>> 12) & 511)] as number;
+      const frame = maps[map | ((entryLo >>> 12) & 511)] as number;
       if (frame < 0) break;
-      const word = (frame << 10) | ((atLo & 0xff8) >>> 2);
+      const word = (frame << 10) | (entryAt(inLo, inHi, level) >>> 2);
       entryLo = (words[word] as number) | 0;
       entryHi = (words[word | 1] as number) | 0;
       if ((entryLo & accessed) !== accessed || (entryHi & reserved) !== 0) break;

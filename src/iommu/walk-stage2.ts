@@ -87,42 +87,35 @@ export class Stage2Walk {
     need: number,
     tracksDirty: boolean,
   ): number {
-    if (this.observer !== undefined || tracksDirty) {
-      return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, tracksDirty);
-    }
     const { words, directory } = this.#memory;
     const { maps } = directory;
-    const reserved = this.#reservedHigh | 0;
-    // Parameters are tagged values; as integers they stay in registers.
-    const inLo = lo | 0;
-    const inHi = hi | 0;
-    const needs = need | 0;
+    const reserved = this.#reservedHigh;
     let entryLo = tableLo | 0;
     let entryHi = tableHi | 0;
     let granted = READ | WRITE;
-    let level = levels | 0;
+    let level = this.observer === undefined && tracksDirty === false ? levels | 0 : 0;
     let lastChunk = -1;
     let map = 0;
-    for (;;) {
-      const atLo = (entryLo & ~0xfff) | entryAt(inLo, inHi, level);
+    // This method stays small enough to become part of its callers.
+    while (level > 0) {
       // Tables of one address space mostly lie in few chunks: the last one is tried first.
-      const chunk = ((entryHi & 0xf_ffff) << 11) | (atLo >>> 21);
+      const chunk = ((entryHi << 12) >>> 1) | (entryLo >>> 21);
       if (chunk !== lastChunk) {
         map = directory.mapOf(chunk);
         if (map < 0) break;
         lastChunk = chunk;
       }
-      const frame = maps[map | ((atLo >>> 12) & 511)] as number;
+      const frame = maps[map | ((entryLo >>> 12) & 511)] as number;
       if (frame < 0) break;
-      const word = (frame << 10) | ((atLo & 0xff8) >>> 2);
+      const word = (frame << 10) | (entryAt(lo, hi, level) >>> 2);
       entryLo = (words[word] as number) | 0;
       entryHi = (words[word | 1] as number) | 0;
       granted &= entryLo;
-      if (granted === 0 || (needs & ~granted) !== 0 || (entryHi & reserved) !== 0) break;
+      if (granted === 0 || (need & ~granted) !== 0 || (entryHi & reserved) !== 0) break;
       if (level === 1) {
         if ((entryLo & this.#snoopReserved) !== 0) break;
         this.reads += levels;
-        this.lo = (entryLo & ~0xfff) | (inLo & 0xfff);
+        this.lo = (entryLo & ~0xfff) | (lo & 0xfff);
         this.hi = entryHi & 0xf_ffff;
         this.pageShift = 12;
         this.rights = rightsOf(granted, entryLo | DIRTY);
@@ -131,7 +124,7 @@ export class Stage2Walk {
       if ((entryLo & (PAGE_SIZE | SNOOP)) !== 0) break;
       level--;
     }
-    // A large page, a fault, or memory that is no table frame: step by step, from the beginning.
+    // All else, and what is observed or tracked: step by step, from the beginning.
     return this.#walkStepwise(tableLo, tableHi, levels, lo, hi, need, tracksDirty);
   }
 

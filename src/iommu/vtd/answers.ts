@@ -1,6 +1,8 @@
 /** How the answers of a VT-d unit are filled in, where no table entry decides. */
 import { VtdFault } from "../../formats/index.js";
+import { Rights } from "../rights.js";
 import {
+  DmaAccess,
   type DmaAnswer,
   type DmaRequest,
   DmaSource,
@@ -8,6 +10,20 @@ import {
   PageRight,
 } from "../translation.js";
 import { WalkFault } from "../walk-result.js";
+
+/**
+ * § 11.4.2, ZLR: a read of no bytes, which may go to a page that can only be written.
+ * @param rights bits of `Rights` of that page.
+ * @param isSupported the unit does so.
+ */
+export function isZeroLengthRead(
+  request: DmaRequest,
+  rights: number,
+  isSupported: boolean,
+): boolean {
+  const isOne = request.length === 0 && request.access === DmaAccess.read && isSupported;
+  return isOne && (rights & Rights.stage2Write) !== 0;
+}
 
 /** A zero-length read of a page that can only be written. */
 export function answerZeroLength(request: DmaRequest, answer: DmaAnswer): void {

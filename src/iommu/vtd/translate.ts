@@ -23,30 +23,15 @@ import {
   DmaStatus,
   PageRight,
 } from "../translation.js";
-import { WalkFault } from "../walk-result.js";
-import type { Stage1Walk } from "../walk-stage1.js";
-import type { Stage2Walk } from "../walk-stage2.js";
-import {
-  answerNothing,
-  answerZeroLength,
-  identity,
-  isMissing,
-  isMissingStage1,
-  isTableAccess,
-} from "./answers.js";
+import { identity, isTableAccess, isZeroLengthRead } from "./answers.js";
 import type { VtdCapabilities } from "./capabilities.js";
 import { ContextFlag, ContextWord, type DeviceTable, LegacyWord } from "./device-table.js";
 import type { EventLog } from "./event-log.js";
+import { ANSWERED, PageWalk } from "./page-walk.js";
 import type { PasidTable } from "./pasid-table.js";
 import { ProcessFlag, ProcessWord } from "./process-line.js";
 import type { TranslatorParts } from "./translator-parts.js";
-import {
-  checkPrivilege,
-  denialFault,
-  legacyFault,
-  stage1Fault,
-  stage2Fault,
-} from "./walk-faults.js";
+import { checkPrivilege, denialFault } from "./walk-faults.js";
 
 const INTERRUPT_PREFIX = 0xfee;
 
@@ -65,17 +50,11 @@ const P_FLAGS = ProcessWord.flags;
 const P_DOMAIN = ProcessWord.domainId;
 const P_RULES = ProcessWord.rules;
 const P_STAGE2_HIGH = ProcessWord.stage2High;
-const P_STAGE1_LO = ProcessWord.stage1Lo;
-const P_STAGE1_HI = ProcessWord.stage1Hi;
-const P_STAGE2_LO = ProcessWord.stage2Lo;
-const P_STAGE2_HI = ProcessWord.stage2Hi;
 const F_SILENT = ProcessFlag.faultProcessingDisable;
 const F_TRANSLATION = ProcessFlag.translation;
 const F_SNOOP = ProcessFlag.pageSnoop;
 const F_STAGE1_SHIFT = ProcessFlag.stage1LevelsShift;
-const F_STAGE2_SHIFT = ProcessFlag.stage2LevelsShift;
 const F_LEVELS = ProcessFlag.levels;
-const F_STAGE2_DIRTY = ProcessFlag.stage2AccessedDirty;
 const C_FLAGS = ContextWord.flags;
 const C_RID_PASID = ContextWord.ridPasid;
 const C_PASID_HIGH = ContextWord.pasidHigh;
@@ -87,19 +66,15 @@ const UNTRANSLATED = DmaAddressType.untranslated;
 const TRANSLATION_REQUEST = DmaAddressType.translationRequest;
 const TRANSLATED = DmaAddressType.translated;
 const STAGE2 = VtdPasidTranslation.stage2;
-const NESTED = VtdPasidTranslation.nested;
 const PASS_THROUGH = VtdPasidTranslation.passThrough;
 const DONE = DmaStatus.translated;
 const COMPLETED = DmaStatus.completed;
 const FROM_CACHE = DmaSource.cache;
-const FROM_WALK = DmaSource.walk;
 const PRIVILEGED_PAGE = PageRight.privilegedPage;
 const SNOOPED = PageRight.snooped;
 const SUCCESS = CompletionStatus.success;
 const allowedBy = allowedNeeds;
-const NONE = WalkFault.none;
-/** Of a walk: the answer is complete. */
-const ANSWERED = -1;
+const NOBODY = -1;
 /** Needs that a page grants or not. */
 const ACCESS = READ | WRITE | EXECUTE;
 
@@ -118,13 +93,11 @@ export class Translator {
   readonly #contextCache: EntryCache;
   readonly #pasidCache: EntryCache;
   readonly #iotlb: Iotlb;
-  readonly #stage1: Stage1Walk;
-  readonly #stage2: Stage2Walk;
+  readonly #walk: PageWalk;
   readonly #log: EventLog;
   /** Bits of an address's high half above the unit's input width. */
   readonly #inputHigh: number;
-  /** Translation is enabled (GSTS.TES). */
-  isEnabled = false;
+  #isEnabled = false;
   /** Lines of contexts and of PASIDs; that of the current request. */
   readonly #data: Int32Array;
   #line = 0;
@@ -132,6 +105,14 @@ export class Translator {
   #pasid = 0;
   #silent = false;
   #need = 0;
+  /**
+   * The requester of the last request that reached a translation by way of steps 2 to 5, its PASID
+   * (-1 without prefix) and what it needs beyond its access; nobody once a cached line changed.
+   * Until then `#line`, `#pasid` and `#silent` are those of that request.
+   */
+  #lastRequester = NOBODY;
+  #lastPasid = -1;
+  #lastNeed = 0;
   /** Of the translation found, bits of `Rights`. */
   #rights = 0;
 
@@ -142,11 +123,25 @@ export class Translator {
     this.#contextCache = parts.contexts.cache;
     this.#pasidCache = parts.pasids.cache;
     this.#iotlb = parts.iotlb;
-    this.#stage1 = parts.stage1;
-    this.#stage2 = parts.stage2;
+    this.#walk = new PageWalk(parts);
     this.#log = parts.log;
     this.#data = parts.contexts.cache.data;
     this.#inputHigh = highBitsFrom(parts.capabilities.inputAddressWidth);
+    const forget = (): void => {
+      this.#lastRequester = NOBODY;
+    };
+    parts.contexts.cache.onChange = forget;
+    parts.pasids.cache.onChange = forget;
+  }
+
+  /** Translation is enabled (GSTS.TES). */
+  get isEnabled(): boolean {
+    return this.#isEnabled;
+  }
+
+  set isEnabled(value: boolean) {
+    this.#isEnabled = value;
+    this.#lastRequester = NOBODY;
   }
 
   /** Answers a request of any address type. */
@@ -155,10 +150,31 @@ export class Translator {
     answer.completionStatus = SUCCESS;
     answer.recorded = false;
     answer.domainId = undefined;
+    if (request.requester !== this.#lastRequester || this.#isAsLast(request) === false) {
+      this.#translateOther(request, answer);
+      return;
+    }
+    this.#need = request.access | this.#lastNeed;
+    const fault = this.#translateThrough(request, answer);
+    if (fault !== 0) this.#refuse(request, answer, fault);
+  }
+
+  /** Steps 1 to 5 would find what they found for the request before, of this requester. */
+  #isAsLast(request: DmaRequest): boolean {
+    if (request.addressType !== UNTRANSLATED) return false;
+    if (request.hasPasid === false) {
+      return this.#lastPasid < 0 && (request.hi !== 0 || request.lo >>> 20 !== INTERRUPT_PREFIX);
+    }
+    if (request.pasid !== this.#lastPasid) return false;
+    return request.privileged === false && request.execute === false;
+  }
+
+  #translateOther(request: DmaRequest, answer: DmaAnswer): void {
+    this.#lastRequester = NOBODY;
     const isInterrupt =
       request.hi === 0 && request.lo >>> 20 === INTERRUPT_PREFIX && request.hasPasid === false;
-    if (this.isEnabled === false || isInterrupt === true) {
-      if (this.isEnabled) this.#interruptRange(request, answer);
+    if (this.#isEnabled === false || isInterrupt === true) {
+      if (this.#isEnabled) this.#interruptRange(request, answer);
       else this.#bypass(request, answer);
       return;
     }
@@ -169,9 +185,19 @@ export class Translator {
         this.#passTranslated(request, answer);
         return;
       }
+      if (this.#contexts.isScalable) this.#remember(request);
       fault = this.#translateThrough(request, answer);
     }
     if (fault !== 0) this.#refuse(request, answer, fault);
+  }
+
+  /** Steps 2 to 5 have found a line: the next request of this kind needs not go through them. */
+  #remember(request: DmaRequest): void {
+    const { hasPasid, privileged, execute } = request;
+    if (hasPasid && (privileged || execute)) return;
+    this.#lastRequester = request.requester;
+    this.#lastPasid = hasPasid ? request.pasid : -1;
+    this.#lastNeed = this.#need & PRIVILEGED;
   }
 
   /** Steps 2 and 3, legacy: § 3.4.2, § 9.3. */
@@ -281,23 +307,19 @@ export class Translator {
     if (found && ((request.access & WRITE) === 0 || (iotlb.rights & DIRTY) !== 0)) {
       answer.source = FROM_CACHE;
       this.#rights = iotlb.rights;
-      if (request.addressType === UNTRANSLATED) {
-        const rules = data[line | P_RULES] as number;
-        const allowed = allowedBy(iotlb.rights, this.#need & PRIVILEGED, rules);
-        if ((this.#need & ~allowed & ACCESS) !== 0) {
-          const denied = this.#deny(request, iotlb.rights, rules);
-          if (denied !== 0) return denied;
-        }
-      }
       answer.lo = iotlb.lo;
       answer.hi = iotlb.hi;
       answer.pageShift = iotlb.pageShift;
     } else {
-      answer.source = FROM_WALK;
+      const walk = this.#walk;
+      walk.line = line;
+      walk.pasid = this.#pasid;
+      walk.need = this.#need;
       const fault = hasStage1
-        ? this.#walkStage1(request, answer, flags, domainId)
-        : this.#walkStage2(request, answer, flags, domainId);
+        ? walk.stage1(request, answer, flags, found)
+        : walk.stage2(request, answer, flags, found);
       if (fault !== 0) return fault === ANSWERED ? 0 : fault;
+      this.#rights = walk.rights;
     }
     return this.#finish(request, answer, flags);
   }
@@ -309,118 +331,49 @@ export class Translator {
     return isBeyondUnit ? VtdFault.inputBeyondWidth : VtdFault.stage2InputBeyondWidth;
   }
 
-  /** Step 8, stage 2 alone. */
-  #walkStage2(request: DmaRequest, answer: DmaAnswer, flags: number, domainId: number): number {
-    const isAts = request.addressType === TRANSLATION_REQUEST;
-    const data = this.#data;
-    const line = this.#line;
-    const walk = this.#stage2;
-    const tableLo = data[line | P_STAGE2_LO] as number;
-    const tableHi = data[line | P_STAGE2_HI] as number;
-    const levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
-    const tracks = (flags & F_STAGE2_DIRTY) !== 0;
-    const { lo: fromLo, hi: fromHi } = request;
-    const need = isAts ? this.#need & WRITE : this.#need & (READ | WRITE);
-    let fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, need, tracks);
-    if (fault === WalkFault.denied && isAts) {
-      fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, 0, tracks);
-    }
-    if (fault !== NONE) {
-      if (isAts && isMissing(fault)) {
-        answerNothing(answer);
-        return ANSWERED;
-      }
-      if (fault === WalkFault.denied && this.#isZeroLengthRead(request, walk.rights)) {
-        answerZeroLength(request, answer);
-        return ANSWERED;
-      }
-      return this.#contexts.isScalable ? stage2Fault(fault, need) : legacyFault(fault, need);
-    }
-    const { lo, hi, pageShift, rights } = walk;
-    this.#iotlb.insert(domainId, 0, false, fromLo, fromHi, lo, hi, pageShift, rights);
-    answer.lo = lo;
-    answer.hi = hi;
-    answer.pageShift = pageShift;
-    this.#rights = rights;
-    return 0;
-  }
-
-  /** Step 8, stage 1 alone or nested in stage 2. */
-  #walkStage1(request: DmaRequest, answer: DmaAnswer, flags: number, domainId: number): number {
-    const isAts = request.addressType === TRANSLATION_REQUEST;
-    const data = this.#data;
-    const line = this.#line;
-    const walk = this.#stage1;
-    const isNested = (flags & F_TRANSLATION) === NESTED;
-    if (isNested) {
-      walk.nested.lo = data[line | P_STAGE2_LO] as number;
-      walk.nested.hi = data[line | P_STAGE2_HI] as number;
-      walk.nested.levels = (flags >>> F_STAGE2_SHIFT) & F_LEVELS;
-      walk.nested.tracksDirty = (flags & F_STAGE2_DIRTY) !== 0;
-    }
-    const levels = (flags >>> F_STAGE1_SHIFT) & F_LEVELS;
-    const tableLo = data[line | P_STAGE1_LO] as number;
-    const tableHi = data[line | P_STAGE1_HI] as number;
-    const rules = data[line | P_RULES] as number;
-    const { lo: fromLo, hi: fromHi } = request;
-    const need = isAts ? this.#need & (PRIVILEGED | WRITE) : this.#need;
-    let fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, need, rules, isNested);
-    if (isAts && isMissingStage1(fault, walk.stage2Fault)) {
-      const who = need & PRIVILEGED;
-      fault = walk.walk(tableLo, tableHi, levels, fromLo, fromHi, who, rules, isNested);
-    }
-    if (fault !== NONE) {
-      if (isAts && isMissingStage1(fault, walk.stage2Fault)) {
-        answerNothing(answer);
-        return ANSWERED;
-      }
-      return stage1Fault(fault, walk.denial, walk.stage2Fault, need, walk.level === levels);
-    }
-    const { lo, hi, pageShift, rights } = walk;
-    this.#iotlb.insert(domainId, this.#pasid, true, fromLo, fromHi, lo, hi, pageShift, rights);
-    answer.lo = lo;
-    answer.hi = hi;
-    answer.pageShift = pageShift;
-    this.#rights = rights;
-    return 0;
-  }
-
-  /** Step 9: § 3.14, the translated address must not be that of interrupts. */
+  /** Step 9: rights; § 3.14, the translated address must not be that of interrupts. */
   #finish(request: DmaRequest, answer: DmaAnswer, flags: number): number {
+    const need = this.#need;
     const rights = this.#rights;
-    if (answer.hi === 0 && answer.lo >>> 20 === INTERRUPT_PREFIX) {
-      return this.#contexts.isScalable
-        ? VtdFault.scalableInterruptAddress
-        : VtdFault.interruptAddress;
-    }
-    const isAts = request.addressType === TRANSLATION_REQUEST;
-    answer.status = isAts ? COMPLETED : DONE;
-    if (isAts) answer.lo &= ~((1 << answer.pageShift) - 1);
     const rules = this.#data[this.#line | P_RULES] as number;
-    let allowed = allowedBy(rights, this.#need & PRIVILEGED, rules);
-    if ((this.#need & EXECUTE) === 0) allowed &= ~EXECUTE;
-    // A device may keep a right to write only once the dirty bit is set: § 4.2.3.
-    if (isAts && (rights & DIRTY) === 0) allowed &= ~WRITE;
+    const isAts = request.addressType === TRANSLATION_REQUEST;
+    let allowed = allowedBy(rights, need & PRIVILEGED, rules);
+    if ((need & ~allowed & ACCESS) !== 0 && isAts === false) {
+      const denied = this.#deny(request, rights, rules);
+      if (denied !== 0) return denied;
+    }
+    if (answer.hi === 0 && answer.lo >>> 20 === INTERRUPT_PREFIX) return this.#interruptFault();
+    if ((need & EXECUTE) === 0) allowed &= ~EXECUTE;
     if ((rights & USER) === 0) allowed |= PRIVILEGED_PAGE;
     if ((rights & SNOOP) !== 0 || (flags & F_SNOOP) !== 0 || request.noSnoop === false) {
       allowed |= SNOOPED;
     }
+    answer.status = DONE;
     answer.rights = allowed;
+    if (isAts) this.#complete(answer, rights);
     return 0;
+  }
+
+  /** What a translation request is told of a page that is there. */
+  #complete(answer: DmaAnswer, rights: number): void {
+    answer.status = COMPLETED;
+    answer.lo &= ~((1 << answer.pageShift) - 1);
+    // A device may keep a right to write only once the dirty bit is set: § 4.2.3.
+    if ((rights & DIRTY) === 0) answer.rights &= ~WRITE;
+  }
+
+  #interruptFault(): number {
+    return this.#contexts.isScalable
+      ? VtdFault.scalableInterruptAddress
+      : VtdFault.interruptAddress;
   }
 
   /** The right that a cached translation lacks. */
   #deny(request: DmaRequest, rights: number, rules: number): number {
-    if (this.#isZeroLengthRead(request, rights)) return 0;
+    if (isZeroLengthRead(request, rights, this.#can.zeroLengthRead)) return 0;
     const denial = denialOf(rights, this.#need, rules);
     if (this.#contexts.isScalable) return denialFault(denial);
     return denial === Denial.write ? VtdFault.writeDenied : VtdFault.readDenied;
-  }
-
-  /** § 11.4.2, ZLR: a read of no bytes may go to a page that can only be written. */
-  #isZeroLengthRead(request: DmaRequest, rights: number): boolean {
-    const isOne = request.length === 0 && request.access === READ && this.#can.zeroLengthRead;
-    return isOne && (rights & Rights.stage2Write) !== 0;
   }
 
   #bypass(request: DmaRequest, answer: DmaAnswer): void {
@@ -445,10 +398,7 @@ export class Translator {
       answer.source = DmaSource.bypass;
       return;
     }
-    const reason = this.#contexts.isScalable
-      ? VtdFault.scalableInterruptAddress
-      : VtdFault.interruptAddress;
-    this.#refuse(request, answer, reason);
+    this.#refuse(request, answer, this.#interruptFault());
   }
 
   /** § 4.2.1: a translated request of a device that may send them is not checked further. */
