@@ -32,15 +32,16 @@ export function platformFile(name: string): string {
   return join(ROOT, "examples/platforms", `${name}.yaml`);
 }
 
-/** `ioasis run --platform PLATFORM -- COMMAND`. */
+/** `ioasis run --platform PLATFORM [RUN OPTIONS] -- COMMAND`. */
 export function runOn(
   platform: string,
   command: readonly string[],
   options: RunOptions = {},
+  runOptions: readonly string[] = [],
 ): Ended {
   const restricted = options.restrictedBy === undefined ? [] : [options.restrictedBy];
-  const line = [...restricted, process.execPath, BIN, "run", "--platform", platform, "--"];
-  const [program = "", ...rest] = [...line, ...command];
+  const line = [...restricted, process.execPath, BIN, "run", "--platform", platform];
+  const [program = "", ...rest] = [...line, ...runOptions, "--", ...command];
   const env = { ...process.env, NO_COLOR: "1", LC_ALL: "C", ...options.env };
   const result = spawnSync(program, rest, {
     encoding: "utf8",
