@@ -47,7 +47,10 @@ function pasidVerdict(report: DeviceReport | undefined): PathVerdict {
   if (report === undefined) return NO_VERDICT;
   const { ok, because } = report.pasid;
   // What the unit can do the driver reads from its registers.
-  const others = because.filter((e) => !e.kind.startsWith("iommu-"));
+  // That a VF goes by its PF is no condition.
+  const others = because.filter(
+    ({ kind }) => !kind.startsWith("iommu-") && kind !== "follows-physical-function",
+  );
   const onlyAcs =
     ok === false && others.length > 0 && others.every((e) => e.kind === "path-acs-off");
   return { ok: ok === true, onlyAcs, because };

@@ -81,7 +81,9 @@ export class DeviceRegister {
       const features = this.#featuresOf(device);
       const targets = this.#targetsOf(device, unit, requesters, features);
       const slots = new Map<number, Domain | undefined>([[NO_PASID, blocked]]);
-      const record = { bdf: device, unit, rows, requesters, targets, features, kernel, slots };
+      const switches = { deviceTlb: false, pageRequests: false };
+      const parts = { bdf: device, unit, rows, requesters, targets, features };
+      const record = { ...parts, kernel, switches, slots };
       this.#devices.set(device, record);
       for (const requester of requesters) this.#adopt(requester, record);
       return record;
@@ -97,12 +99,14 @@ export class DeviceRegister {
     this.#uses.add(requester);
     const { byRid } = this.#of(record.unit);
     byRid.set(requester.rid, [...(byRid.get(requester.rid) ?? []), record]);
-    if (this.#kernel.has(requester)) return;
-    this.#kernel.set(requester, record.kernel);
-    this.#uses.add(record.kernel);
+    if (!this.#kernel.has(requester)) {
+      this.#kernel.set(requester, record.kernel);
+      this.#uses.add(record.kernel);
+    }
+    // One entry serves all devices that send with this ID: PASIDs pass as soon as one has them.
     const pasid = this.#reader.pasidBits(record.bdf, record.unit) > 0;
-    if (!pasid) return;
-    requester.switches = { deviceTlb: false, pageRequests: false, pasid };
+    if (!pasid || requester.switches.pasid) return;
+    requester.switches = { ...requester.switches, pasid };
     record.rows.rewrite(requester);
   }
 
@@ -159,6 +163,11 @@ export class DeviceRegister {
   deviceOf(unit: VtdUnit, rid: number): Bdf | undefined {
     const users = this.#of(unit).byRid.get(rid) ?? [];
     return users.find((record) => ridOf(record.bdf) === rid)?.bdf ?? users[0]?.bdf;
+  }
+
+  /** Some device that sends with that requester ID has it on. */
+  isOn(unit: VtdUnit, rid: number, what: keyof VtdDevice["switches"]): boolean {
+    return (this.#of(unit).byRid.get(rid) ?? []).some((record) => record.switches[what]);
   }
 
   /** Empties the device's rows and gives them back. */

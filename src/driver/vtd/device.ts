@@ -19,6 +19,8 @@ export interface VtdDevice {
   readonly features: DeviceFeatures | undefined;
   /** The kernel's own domain; shared by devices that share a requester. */
   readonly kernel: VtdDomain;
+  /** What is on for this device; an entry that it shares has what any of its devices has. */
+  readonly switches: { deviceTlb: boolean; pageRequests: boolean };
   /** What each slot holds; undefined: the kernel's own domain. 0: requests without PASID. */
   readonly slots: Map<number, Domain | undefined>;
 }

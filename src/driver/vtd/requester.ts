@@ -93,7 +93,7 @@ export class Requester {
   /** First frame of the PASID directory; 0 in legacy mode. */
   #directory = 0;
   #directoryFrames = 0;
-  readonly #mostFrames: number;
+  #mostFrames = 1;
   /** PASID tables by index, and how many attaches hold each. */
   readonly #tables = new Map<number, { readonly pfn: number; holds: number }>();
   switches: RequesterSwitches = OFF;
@@ -115,7 +115,7 @@ export class Requester {
     this.#owner = owner;
     this.#scalable = table.scalable;
     this.#context = table.contextPlace(rid);
-    this.#mostFrames = Math.max(1, 2 ** pasidBits / PASIDS_PER_DIRECTORY_FRAME);
+    this.widen(pasidBits);
     if (!table.scalable) return;
     // Enough for most; it grows when a larger PASID needs a row.
     this.#directoryFrames = 1;
@@ -127,6 +127,11 @@ export class Requester {
       throw error;
     }
     this.writeContext();
+  }
+
+  /** Another device that uses the rows has PASIDs below 2^`pasidBits`. */
+  widen(pasidBits: number): void {
+    this.#mostFrames = Math.max(this.#mostFrames, 2 ** pasidBits / PASIDS_PER_DIRECTORY_FRAME);
   }
 
   /** Makes room for the row of a PASID. @throws UapiError ENOMEM; EINVAL it does not fit. */

@@ -92,7 +92,10 @@ export class VtdUnit implements IommuInstance {
   /** The rows of a requester, made when missing. @throws UapiError ENOMEM. */
   requester(rid: number, pasidBits: number): Requester {
     const found = this.#requesters.get(rid);
-    if (found !== undefined) return found;
+    if (found !== undefined) {
+      found.widen(pasidBits);
+      return found;
+    }
     const made = new Requester(this.#table, rid, this.#frames, this.#owner, pasidBits);
     this.#requesters.set(rid, made);
     if (this.capabilities.cachingMode) {

@@ -274,6 +274,7 @@ export class VtdDriver implements IommuDriver {
     if (record === undefined) return;
     for (const { rid } of record.requesters) record.unit.desk.cancel(rid, undefined, true);
     this.#register.drop(device);
+    this.#writeSwitches(record);
   }
 
   /** @throws UapiError ENODEV, ENOMEM. */
@@ -360,11 +361,21 @@ export class VtdDriver implements IommuDriver {
   }
 
   #setSwitches(record: VtdDevice, deviceTlb: boolean, pageRequests: boolean): void {
-    for (const requester of record.requesters) {
+    Object.assign(record.switches, { deviceTlb, pageRequests });
+    this.#writeSwitches(record);
+  }
+
+  /** An entry that several devices share has what any of them has. */
+  #writeSwitches({ requesters, rows, unit }: VtdDevice): void {
+    for (const requester of requesters) {
+      // Nobody is left who uses it.
+      if (this.#register.deviceOf(unit, requester.rid) === undefined) continue;
       const old = requester.switches;
+      const deviceTlb = this.#register.isOn(unit, requester.rid, "deviceTlb");
+      const pageRequests = this.#register.isOn(unit, requester.rid, "pageRequests");
       if (old.deviceTlb === deviceTlb && old.pageRequests === pageRequests) continue;
       requester.switches = { ...old, deviceTlb, pageRequests };
-      record.rows.rewrite(requester);
+      rows.rewrite(requester);
     }
   }
 }
