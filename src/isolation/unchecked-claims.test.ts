@@ -105,3 +105,24 @@ test("without remapping any interrupt may be sent", () => {
   assert.equal(claims("none", "none", { interruptRemapping: false }).anyInterrupt, true);
   assert.equal(claims("none", "none", { requesterMatching: false }).anyInterrupt, true);
 });
+
+test("an entry of another unit is out of reach, whatever a function names", () => {
+  const units = [{ covers: ["c"] }, { covers: "all" }];
+  assert.deepEqual(claims("none", "none", { units }).others, ["0000:04:00.0"]);
+});
+
+test("who sends as a VMD has memory open while ATS is on for another that does", () => {
+  const port = (name: string, ats: boolean) => ({
+    kind: "root-port",
+    below: [{ kind: "endpoint", name, ats }],
+  });
+  const vmd = { kind: "integrated-endpoint", name: "vmd", id: "8086:467f", class: "010400" };
+  const roots = (ats: boolean) => [
+    { bus: 0, devices: [vmd, port("c", true)] },
+    { segment: 0x10000, bus: 0xe0, vmd: "vmd", devices: [port("a", false), port("b", ats)] },
+  ];
+  const { requesters, translated } = claimsOf(roots(true));
+  assert.equal(requesters.kind, "replaced");
+  assert.deepEqual(translated.openWhileAtsOn.map(formatBdf), ["10000:e2:00.0"]);
+  assert.deepEqual(claimsOf(roots(false)).translated.openWhileAtsOn, []);
+});

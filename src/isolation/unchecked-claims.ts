@@ -48,7 +48,10 @@ export interface UncheckedClaims {
     readonly arrive: boolean;
     /** The port that blocks them, or the bridge that drops the type. */
     readonly stoppedBy: Bdf | undefined;
-    /** All memory is open to it while ATS is on for one of these: itself, or whom it may name. */
+    /**
+     * All memory is open to it while ATS is on for one of these: itself, whom it may name, or, in a
+     * VMD's segment, who sends as the VMD too.
+     */
     readonly openWhileAtsOn: readonly Bdf[];
     /** Peers that a port passes them to directly. */
     readonly peers: readonly Reach[];
@@ -67,16 +70,25 @@ export function uncheckedClaims(analysis: Analysis, device: Bdf): UncheckedClaim
   const { judge } = analysis.linuxUnder("linux-7.2");
   const acsOf = (at: PciFunction) => effectiveAcs(at, judge);
   const model = new RouteModel(fabric, { effectiveAcs: acsOf });
-  const owner = vmdDomains(fabric, "linux-7.2").get(fn.segment)?.vmd;
-  const outside = iommuScope(fabric, facts).coverage(owner ?? fn) === "outside";
+  const domains = vmdDomains(fabric, "linux-7.2");
+  const owner = domains.get(fn.segment)?.vmd;
+  const isOwnedBy = (at: PciFunction, by: PciFunction): boolean =>
+    at === by || domains.get(at.segment)?.vmd === by;
   const way = climb(model, model.indexOf(fn));
   const requesters: ClaimableRequesters =
     owner === undefined ? way.requesters : { kind: "replaced", rid: owner.rid, by: owner.bdf };
+  const scope = iommuScope(fabric, facts);
+  const outside = scope.coverage(owner ?? fn) === "outside";
+  const unitOf = (at: PciFunction) => scope.unitOf(domains.get(at.segment)?.vmd ?? at);
+  // Another unit has no entry for it.
+  const isSeen = (at: PciFunction): boolean => unitOf(at) === unitOf(fn);
   const impersonates =
     requesters.kind === "replaced"
       ? []
-      : sendersOn(analysis, fn, requesters.first, requesters.last);
-  const withAts = [fn, ...impersonates].filter((at) => at.ats != null);
+      : sendersOn(analysis, fn, requesters.first, requesters.last).filter(isSeen);
+  const fellows =
+    owner === undefined ? [] : fabric.functions.filter((at) => at !== fn && isOwnedBy(at, owner));
+  const withAts = [fn, ...impersonates, ...fellows].filter((at) => at.ats != null);
   const open = way.translationStop === undefined ? withAts.map((at) => at.bdf) : [];
   return {
     device,
