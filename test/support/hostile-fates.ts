@@ -105,7 +105,7 @@ function fateOf(
   for (const [level, at] of path.entries()) {
     const { parent } = at;
     if (at.kind === "pcie-to-pci-bridge") isTranslated = false;
-    const peer = (parent?.below ?? host.roots).find((node) => node !== at && holds(node, page));
+    const peer = beside(host, at).find((node) => node !== at && holds(node, page));
     const isInside = parent !== undefined && covers(parent.window, page);
     const go = (exposure: number): Fate | undefined => {
       if (peer === undefined) return undefined;
@@ -120,6 +120,10 @@ function fateOf(
   }
   return toAgent;
 }
+
+/** What is on the same bus. */
+const beside = (host: HostileHost, at: HostileNode): readonly HostileNode[] =>
+  at.parent?.below ?? host.roots.filter(({ segment }) => segment === at.segment);
 
 /** What happens on the bus of `at`; undefined: the request goes up. */
 function fateAt(

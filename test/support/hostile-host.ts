@@ -4,6 +4,7 @@
  *
  * Addresses are page frame numbers. The attacker is `a`; everything else with a BAR is a victim.
  */
+import { type Bdf, formatBdf, makeBdf } from "../../src/units/index.js";
 import { Random } from "./random.js";
 
 export type HostileKind =
@@ -12,6 +13,10 @@ export type HostileKind =
   | "switch-downstream"
   | "pcie-to-pci-bridge"
   | "endpoint"
+  /** A VF; its PF is an endpoint of the same bus list. */
+  | "virtual"
+  /** The function that sends for a segment of its own; it has no memory and sends nothing. */
+  | "vmd"
   | "conventional";
 
 /** Control bits of PCIe 6 § 7.7.11.3; the capability has all seven. */
@@ -27,8 +32,8 @@ export interface Pages {
 export interface HostileNode {
   readonly kind: HostileKind;
   readonly name: string;
-  readonly device: number;
-  readonly fn: number;
+  device: number;
+  fn: number;
   /** Undefined: no capability. */
   readonly acs: number | undefined;
   /** Every bit of the egress control vector. */
@@ -39,12 +44,25 @@ export interface HostileNode {
   /** Bits; 0 without the capability. */
   readonly pasidWidth: number;
   readonly below: readonly HostileNode[];
+  /** Of a PF. */
+  readonly virtual: HostileVirtual | undefined;
+  /** Of a VF. */
+  readonly physfn: HostileNode | undefined;
   parent: HostileNode | undefined;
+  /** 0, or that of the VMD. */
+  segment: number;
   bus: number;
   secondary: number;
   subordinate: number;
   window: Pages | undefined;
   bar: Pages | undefined;
+}
+
+export interface HostileVirtual {
+  readonly functions: HostileNode[];
+  /** From the PF's requester ID to that of the first VF. */
+  readonly offset: number;
+  readonly stride: number;
 }
 
 export type HostileUnit = "scalable" | "legacy" | "single-table";
@@ -58,7 +76,14 @@ export interface HostileHost {
   readonly attacker: HostileNode;
   /** The attacker first. */
   readonly functions: readonly HostileNode[];
+  /** In front of the attacker. */
   readonly unit: HostileUnit;
+  /** Ports on the root bus behind a second unit, and what that does; undefined: there is one. */
+  readonly second:
+    | { readonly roots: readonly HostileNode[]; readonly scalable: boolean }
+    | undefined;
+  /** Owner of the second segment. */
+  readonly vmd: HostileNode | undefined;
   readonly remapping: boolean;
   /** The firmware's table puts the attacker behind the unit. */
   readonly covered: boolean;
@@ -75,6 +100,8 @@ const MMIO_FIRST = 0x8_0000;
 const WINDOW_PAGES = 256;
 const ENGINE_PAGES = 8;
 const STUB_PAGES = 4;
+/** The root bus of the VMD's segment. */
+const VMD_BUS = 0xe0;
 
 export const SHAPES = [
   "direct",
@@ -84,9 +111,37 @@ export const SHAPES = [
   "switch-bridge",
   "multi-function",
   "victim-bridge",
+  "virtual",
+  "vmd",
 ] as const;
 
+/** Linux numbers the segments of VMDs from here on. */
+export const VMD_SEGMENT = 0x1_0000;
+
 export const ridOfNode = (node: HostileNode): number => node.bus * 256 + node.device * 8 + node.fn;
+
+export const bdfOfNode = (node: HostileNode): Bdf =>
+  makeBdf(node.segment, node.bus, node.device, node.fn);
+
+/** As steps of a scenario name it: VFs have no names. */
+export const stepNameOf = (node: HostileNode): string =>
+  node.kind === "virtual" ? formatBdf(bdfOfNode(node)) : node.name;
+
+/** Its requests reach the unit as those of the segment's owner. */
+export const isOwned = (node: HostileNode): boolean => node.segment !== 0;
+
+/** Some unit is in front of it; VFs go with their PF. */
+export function isCovered({ attacker, covered }: HostileHost, node: HostileNode): boolean {
+  return covered || (node.physfn ?? node) !== (attacker.physfn ?? attacker);
+}
+
+/** Behind the second unit. */
+export function isBehindSecond({ second }: HostileHost, node: HostileNode): boolean {
+  for (let at: HostileNode | undefined = node; at !== undefined; at = at.parent) {
+    if (second?.roots.includes(at) === true) return true;
+  }
+  return false;
+}
 
 /** The host of a seed: the same for the same number. */
 export function makeHostileHost(seed: number): HostileHost {
@@ -125,6 +180,7 @@ class HostMaker {
     const [attacker] = functions;
     if (attacker === undefined) throw new Error("no attacker");
     const hasBridge = attacker.kind === "conventional";
+    const vmd = roots.find(({ kind }) => kind === "vmd");
     const unit = this.#strict
       ? random.pick(["scalable", "legacy"] as const)
       : random.pick([
@@ -135,8 +191,16 @@ class HostMaker {
           "legacy",
           "single-table",
         ] as const);
+    const covered =
+      this.#strict ||
+      vmd !== undefined ||
+      unit === "single-table" ||
+      hasBridge ||
+      random.below(8) > 0;
     return {
       seed: this.#seed,
+      vmd,
+      second: unit === "single-table" ? undefined : this.#second(roots, attacker),
       shape,
       strict: this.#strict,
       roots,
@@ -144,12 +208,23 @@ class HostMaker {
       functions,
       unit,
       remapping: this.#strict || random.below(3) > 0,
-      covered: this.#strict || unit === "single-table" || hasBridge || random.below(8) > 0,
+      covered,
       largePages: random.below(8) === 0,
       functionPeers: random.below(2) === 0,
       rootPeers: random.below(4) === 0,
       mmio,
     };
+  }
+
+  /** Other root ports than the attacker's. */
+  #second(roots: readonly HostileNode[], attacker: HostileNode): HostileHost["second"] {
+    const random = this.#random;
+    if (random.below(3) > 0) return undefined;
+    let own = attacker;
+    while (own.parent !== undefined) own = own.parent;
+    const others = roots.filter((root) => root.kind === "root-port" && root !== own);
+    const behind = others.filter((root) => root.segment === 0 && random.below(2) === 0);
+    return behind.length === 0 ? undefined : { roots: behind, scalable: random.below(2) === 0 };
   }
 
   #shape(shape: (typeof SHAPES)[number]): HostileNode[] {
@@ -188,9 +263,36 @@ class HostMaker {
           root(1, up(down(0, a()), down(1, bridge("v1", "v2")))),
           root(2, bridge("v3", "v4")),
         ];
+      case "virtual":
+        return [root(1, up(down(0, ...this.#withVirtual()), down(1, v("v1")))), root(2, v("v2"))];
+      case "vmd": {
+        const inside = [root(1, up(down(0, a()), down(1, v("v1")))), root(2, v("v2"))];
+        for (const node of inside) inSegment(node, VMD_SEGMENT);
+        return [this.#node("vmd", "vmd", 0xe, 0), root(3, v("v3")), root(4, v("v4")), ...inside];
+      }
       default:
         return [root(1, up(down(0, v("v1", 0), a(1)), down(1, v("v2")))), root(2, v("v3"))];
     }
+  }
+
+  /** A PF and its VFs; the attacker is one of them. */
+  #withVirtual(): HostileNode[] {
+    const random = this.#random;
+    const count = 1 + random.below(3);
+    const attacker = random.below(count + 1) - 1;
+    const virtual: HostileVirtual = {
+      functions: [],
+      // Beside the PF, or on the next bus.
+      offset: random.pick([8, 0x10, 0x100, 0x103]),
+      stride: random.pick([1, 2]),
+    };
+    const pf = this.#node("endpoint", attacker < 0 ? "a" : "pf", 0, 0, [], { virtual });
+    const first = this.#node("virtual", "vf", 0, 0, [], { physfn: pf });
+    for (let i = 0; i < count; i++) {
+      const name = i === attacker ? "a" : `vf${i}`;
+      virtual.functions.push({ ...first, name });
+    }
+    return [pf, ...virtual.functions];
   }
 
   #name(): string {
@@ -203,11 +305,17 @@ class HostMaker {
     device: number,
     fn: number,
     below: readonly HostileNode[] = [],
+    sriov: Partial<Pick<HostileNode, "virtual" | "physfn">> = {},
   ): HostileNode {
     const random = this.#random;
-    const isEndpoint = kind === "endpoint";
+    const isEndpoint = kind === "endpoint" || kind === "virtual";
+    const { physfn } = sriov;
     const isPort = kind === "root-port" || kind === "switch-downstream";
-    const wantsPasid = isEndpoint && this.#pasid && random.below(5) > 0;
+    // A VF uses PASIDs by its PF's capability (PCIe 6 § 9.3.7.14).
+    const wantsPasid =
+      physfn === undefined
+        ? isEndpoint && this.#pasid && random.below(5) > 0
+        : physfn.pasidWidth > 0;
     const node: HostileNode = {
       kind,
       name,
@@ -221,8 +329,11 @@ class HostMaker {
           ? random.below(12) > 0
           : false,
       ats: isEndpoint && this.#ats && random.below(4) > 0,
-      pasidWidth: wantsPasid ? random.pick([4, 8, 16, 20]) : 0,
+      pasidWidth: wantsPasid ? (physfn?.pasidWidth ?? random.pick([4, 8, 16, 20])) : 0,
       below,
+      virtual: sriov.virtual,
+      physfn,
+      segment: 0,
       parent: undefined,
       bus: 0,
       secondary: 0,
@@ -250,131 +361,70 @@ class HostMaker {
   }
 }
 
+const isFunction = ({ kind }: HostileNode): boolean =>
+  kind === "endpoint" || kind === "virtual" || kind === "conventional";
+
+function inSegment(node: HostileNode, segment: number): void {
+  node.segment = segment;
+  for (const child of node.below) inSegment(child, segment);
+}
+
 function endpointsOf(nodes: readonly HostileNode[]): HostileNode[] {
-  return nodes.flatMap((node) =>
-    node.kind === "endpoint" || node.kind === "conventional" ? [node] : endpointsOf(node.below),
-  );
+  return nodes.flatMap((node) => (isFunction(node) ? [node] : endpointsOf(node.below)));
 }
 
 /** Numbers buses depth first and places BARs and windows, one after the other. */
 function layOut(roots: readonly HostileNode[]): Pages {
-  let bus = 0;
-  let page = MMIO_FIRST;
-  const align = (to: number) => {
-    page = Math.ceil(page / to) * to;
-  };
-  const visit = (node: HostileNode, on: number) => {
+  const layout = new Layout();
+  for (const node of roots) if (node.segment === 0) layout.visit(node, 0);
+  layout.bus = VMD_BUS;
+  for (const node of roots) if (node.segment !== 0) layout.visit(node, VMD_BUS);
+  return { first: MMIO_FIRST, last: layout.page - 1 };
+}
+
+class Layout {
+  /** The last that was given out. */
+  bus = 0;
+  /** The next that is free. */
+  page = MMIO_FIRST;
+
+  visit(node: HostileNode, on: number): void {
+    if (node.kind === "virtual") return;
     node.bus = on;
-    if (node.kind === "endpoint" || node.kind === "conventional") {
-      const count = node.name === "a" ? ENGINE_PAGES : STUB_PAGES;
-      align(count);
-      node.bar = { first: page, last: page + count - 1 };
-      page += count;
+    if (node.kind === "vmd") return;
+    if (isFunction(node)) {
+      node.bar = this.#take(node.name === "a" ? ENGINE_PAGES : STUB_PAGES);
+      if (node.virtual !== undefined) this.#placeVirtual(node, node.virtual);
       return;
     }
-    node.secondary = ++bus;
-    align(WINDOW_PAGES);
-    const first = page;
-    for (const child of node.below) visit(child, node.secondary);
-    align(WINDOW_PAGES);
-    node.subordinate = bus;
-    node.window = { first, last: page - 1 };
-  };
-  for (const node of roots) visit(node, 0);
-  return { first: MMIO_FIRST, last: page - 1 };
-}
+    node.secondary = ++this.bus;
+    this.#align(WINDOW_PAGES);
+    const first = this.page;
+    for (const child of node.below) this.visit(child, node.secondary);
+    this.#align(WINDOW_PAGES);
+    node.subordinate = this.bus;
+    node.window = { first, last: this.page - 1 };
+  }
 
-/** The same host as a platform file. */
-export function platformOf(host: HostileHost): object {
-  const { unit, remapping } = host;
-  const scalable = unit === "scalable";
-  const victims = host.functions.filter((node) => node !== host.attacker);
-  return {
-    schema: "ioasis/platform/1",
-    roots: [{ bus: 0, devices: host.roots.map(deviceOfNode) }],
-    iommu: {
-      kind: "intel",
-      ...(host.covered ? {} : { covers: victims.map((node) => node.name) }),
-      scalable,
-      pasid: scalable,
-      interruptRemapping: remapping,
-      requesterMatching: unit !== "single-table",
-    },
-  };
-}
+  #placeVirtual(pf: HostileNode, { functions, offset, stride }: HostileVirtual): void {
+    functions.forEach((vf, i) => {
+      const rid = ridOfNode(pf) + offset + i * stride;
+      vf.bus = rid >>> 8;
+      vf.device = (rid >>> 3) & 31;
+      vf.fn = rid & 7;
+      vf.bar = this.#take(ENGINE_PAGES);
+      this.bus = Math.max(this.bus, vf.bus);
+    });
+  }
 
-const NAMES = ["SV", "TB", "RR", "CR", "UF", "EC", "DT"] as const;
+  #take(count: number): Pages {
+    this.#align(count);
+    const first = this.page;
+    this.page += count;
+    return { first, last: first + count - 1 };
+  }
 
-function deviceOfNode(node: HostileNode): object {
-  const isBridge = node.window !== undefined;
-  const isExpress = node.kind !== "conventional";
-  const at = `${node.device.toString(16).padStart(2, "0")}.${node.fn}`;
-  const bits = (word: number) => NAMES.filter((_, i) => ((word >>> i) & 1) !== 0);
-  const { acs, window, bar } = node;
-  return {
-    kind: node.kind,
-    name: node.name,
-    at,
-    ...(isExpress ? { endEndPrefix: node.takesPrefix } : {}),
-    ...(acs === undefined
-      ? {}
-      : {
-          acs: {
-            capability: NAMES,
-            enabled: bits(acs),
-            egressVector: [node.egressBlocks ? 0xffff_ffff : 0],
-          },
-        }),
-    ...(node.ats ? { ats: { enabled: false } } : {}),
-    ...(node.pasidWidth > 0
-      ? { pasid: { width: node.pasidWidth, execute: true, privileged: true } }
-      : {}),
-    ...(node.name === "a" ? { engine: "dma" } : {}),
-    ...(bar === undefined
-      ? {}
-      : { bars: [{ size: hex((bar.last - bar.first + 1) * 4096), base: hex(bar.first * 4096) }] }),
-    ...(window === undefined
-      ? {}
-      : {
-          windows: {
-            io: "closed",
-            prefetchable: "closed",
-            memory: { first: hex(window.first * 4096), last: hex(window.last * 4096 + 4095) },
-          },
-          buses: { secondary: node.secondary, subordinate: node.subordinate },
-        }),
-    ...(isBridge ? { below: node.below.map(deviceOfNode) } : {}),
-  };
-}
-
-const hex = (value: number): string => `0x${value.toString(16)}`;
-
-/** For messages: the configuration on few lines. */
-export function describeHost(host: HostileHost): string {
-  const line = (node: HostileNode, depth: number): string => {
-    const acs = node.acs === undefined ? "-" : `0x${node.acs.toString(16)}`;
-    const facts = [
-      `${" ".repeat(depth)}${node.name} ${node.kind} ${hex(ridOfNode(node))}`,
-      `acs ${acs}${node.egressBlocks ? " egress" : ""}`,
-      node.takesPrefix ? "prefix" : "no-prefix",
-      ...(node.ats ? ["ats"] : []),
-      ...(node.pasidWidth > 0 ? [`pasid ${node.pasidWidth}`] : []),
-      ...(node.bar === undefined ? [] : [`bar ${hex(node.bar.first)}000`]),
-      ...(node.window === undefined
-        ? []
-        : [`buses ${node.secondary}-${node.subordinate} window ${hex(node.window.first)}000`]),
-    ];
-    return [facts.join(" "), ...node.below.map((child) => line(child, depth + 1))].join("\n");
-  };
-  const { unit, remapping, covered, functionPeers, rootPeers, shape } = host;
-  const head = JSON.stringify({
-    seed: host.seed,
-    shape,
-    unit,
-    remapping,
-    covered,
-    functionPeers,
-    rootPeers,
-  });
-  return [head, ...host.roots.map((node) => line(node, 1))].join("\n");
+  #align(to: number): void {
+    this.page = Math.ceil(this.page / to) * to;
+  }
 }

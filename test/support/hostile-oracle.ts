@@ -23,6 +23,7 @@ import {
   AcsBit,
   type HostileHost,
   type HostileNode,
+  isOwned,
   type Pages,
   ridOfNode,
 } from "./hostile-host.js";
@@ -98,6 +99,8 @@ const INTERRUPT_FORGED = indexOf("interrupt-forged");
 export class HostileRows {
   /** By `rowKey`. */
   readonly maps = new Map<number, Map<number, HostileMap>>();
+  /** The same of units that the attacker's requests do not reach. */
+  readonly elsewhere = new Map<number, Map<number, HostileMap>>();
   /** Rows with a stage-1 table, which refuses requests that are privileged or execute. */
   readonly stage1 = new Set<number>();
   /** Requesters whose translated requests are let pass. */
@@ -133,6 +136,8 @@ export class HostileOracle {
   readonly #busLevel = new Int32Array(256).fill(TOP + 1);
   readonly #typeLevel: number;
   readonly #viaBridge: HostileNode | undefined;
+  /** The number that is put in place of the requester's on the way; -1: none. */
+  readonly #sendsAs: number;
   readonly #validates: boolean;
   /** BARs by page of the MMIO range: index of the function, or -1. */
   readonly #bars: Int32Array;
@@ -152,6 +157,10 @@ export class HostileOracle {
     const { attacker, functions, mmio } = host;
     const path = pathOf(attacker);
     this.#viaBridge = path.find((node) => node.kind === "pcie-to-pci-bridge");
+    const owner = isOwned(attacker) ? host.vmd : undefined;
+    const bridge = this.#viaBridge;
+    this.#sendsAs =
+      owner !== undefined ? ridOfNode(owner) : bridge === undefined ? -1 : bridge.secondary * 256;
     let prefixLevel = attacker.kind === "conventional" ? 0 : TOP + 1;
     let typeLevel = TOP + 1;
     path.forEach((node, level) => {
@@ -221,7 +230,7 @@ export class HostileOracle {
   #atAgent(request: HostileRequest, hasPrefix: boolean): void {
     const { unit, covered } = this.#host;
     const bridge = this.#viaBridge;
-    const rid = bridge === undefined ? request.rid : bridge.secondary * 256;
+    const rid = this.#sendsAs < 0 ? request.rid : this.#sendsAs;
     const type = bridge === undefined ? request.type : Type.untranslated;
     const { pfn } = request;
     this.arrives = rid;
@@ -308,7 +317,7 @@ export class HostileOracle {
   #whose(rid: number): number {
     const { attacker, unit } = this.#host;
     if (unit === "single-table") return SHARED;
-    if (this.#viaBridge !== undefined) return SHARED;
+    if (this.#sendsAs >= 0) return SHARED;
     if (rid === ridOfNode(attacker)) return OWN;
     if (rid >>> 8 === attacker.bus) return FORGED_BUS;
     return this.#validates ? FORGED_RANGE : FORGED_ANY;
@@ -336,7 +345,7 @@ export class HostileOracle {
     this.remapped = true;
     this.vector = entry.vector;
     this.destination = entry.destination;
-    const isOwn = rid === ridOfNode(this.#host.attacker) || this.#viaBridge !== undefined;
+    const isOwn = rid === ridOfNode(this.#host.attacker) || this.#sendsAs >= 0;
     this.exposure = isOwn ? OWN : INTERRUPT_FORGED;
   }
 }

@@ -4,8 +4,9 @@
  */
 import { formatBdf, makeBdf } from "../../src/units/index.js";
 import { type FailureFile, keepFailure } from "./failure-scenario.js";
-import { type HostileHost, type HostileNode, platformOf } from "./hostile-host.js";
+import { type HostileHost, type HostileNode, stepNameOf } from "./hostile-host.js";
 import { Access, type HostileOracle, type HostileRequest, Place, Type } from "./hostile-oracle.js";
+import { platformOf } from "./hostile-platform.js";
 
 const VIA = ["untranslated", "ats", "translated"] as const;
 /** Of a scenario's steps; begun anew from the middle of a run nothing would be the same. */
@@ -26,7 +27,9 @@ export class HostileRecorder {
       { context: "u" },
       { policy: { of: "u", pasid: "raw" } },
       { memory: { name: "m", pages: memoryPages } },
-      ...host.functions.map(({ name, ats }) => ({ bind: { device: name, to: "u", ats } })),
+      ...host.functions.map((node) => ({
+        bind: { device: stepNameOf(node), to: "u", ats: node.ats },
+      })),
     ];
     if (host.functionPeers || host.rootPeers) this.leaveOut("optional paths between peers");
   }
@@ -41,8 +44,8 @@ export class HostileRecorder {
 
   /** @param pasid -1: requests without one. @param on undefined: detached. */
   attach(slot: number, members: readonly HostileNode[], pasid: number, on: boolean): void {
-    for (const { name } of members) {
-      const at = { device: name, ...(pasid < 0 ? {} : { pasid }) };
+    for (const node of members) {
+      const at = { device: stepNameOf(node), ...(pasid < 0 ? {} : { pasid }) };
       this.#add(on ? { attach: { ...at, to: `s${slot}` } } : { detach: at });
     }
   }
@@ -90,7 +93,7 @@ export class HostileRecorder {
     const at = hex(q.pfn, q.offset);
     const isMessage = q.pfn >= 0xfee00 && q.pfn <= 0xfeeff && q.length === 4;
     if (isMessage && q.access === Access.write && q.type === Type.untranslated && q.pasid < 0) {
-      return { interrupt: { device: "a", as, at, data: q.word } };
+      return { interrupt: { device: stepNameOf(this.#host.attacker), as, at, data: q.word } };
     }
     if (q.access === Access.atomic) this.leaveOut("atomic operations, which are writes here");
     const what =
@@ -103,7 +106,18 @@ export class HostileRecorder {
     if (q.pasid === 0) this.leaveOut("PASID 0, which is 1 here");
     const marks = { ...(q.privileged ? { privileged: true } : {}), ...executes(q) };
     const via = VIA[q.type] ?? "untranslated";
-    return { dma: { device: "a", at, ...what, ...prefix, via, as, hostile: true, ...marks } };
+    return {
+      dma: {
+        device: stepNameOf(this.#host.attacker),
+        at,
+        ...what,
+        ...prefix,
+        via,
+        as,
+        hostile: true,
+        ...marks,
+      },
+    };
   }
 
   #expected(oracle: HostileOracle): object {
@@ -118,7 +132,7 @@ export class HostileRecorder {
     const owner = this.#host.functions.find(
       ({ bar }) => bar !== undefined && frame >= bar.first && frame <= bar.last,
     );
-    return owner?.name ?? "nobody";
+    return owner === undefined ? "nobody" : stepNameOf(owner);
   }
 }
 

@@ -12,9 +12,10 @@ import type { AddressType, MemoryAccess, MemoryRequest } from "../../src/pcie/in
 import { makePasid, makeRid } from "../../src/units/index.js";
 import { HostileChooser } from "./hostile-chooser.js";
 import { EXPOSURES, type ExposureName } from "./hostile-fates.js";
-import { describeHost, makeHostileHost, ridOfNode } from "./hostile-host.js";
+import { makeHostileHost, ridOfNode } from "./hostile-host.js";
 import { type NamedExposures, nameExposures } from "./hostile-named.js";
 import { Access, type HostileRequest, Place, Type } from "./hostile-oracle.js";
+import { describeHost } from "./hostile-platform.js";
 import { HostileWorld, MEMORY_FIRST } from "./hostile-world.js";
 import { Random } from "./random.js";
 

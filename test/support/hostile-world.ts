@@ -8,9 +8,18 @@ import { HostDriver, machineHost, type PagingDomain } from "../../src/driver/ind
 import { type DeliveredInterrupt, hardwareRouting, Machine } from "../../src/machine/index.js";
 import { BufferBacking } from "../../src/memory/index.js";
 import { buildPlatform, readPlatform } from "../../src/platform/index.js";
-import { type Bdf, makePasid } from "../../src/units/index.js";
+import { type Bdf, makePasid, makeRid } from "../../src/units/index.js";
 import { pathOf } from "./hostile-fates.js";
-import { type HostileHost, type HostileNode, platformOf, ridOfNode } from "./hostile-host.js";
+import {
+  bdfOfNode,
+  type HostileHost,
+  type HostileNode,
+  type HostileUnit,
+  isBehindSecond,
+  isCovered,
+  isOwned,
+  ridOfNode,
+} from "./hostile-host.js";
 import {
   type HostileMap,
   HostileOracle,
@@ -19,6 +28,7 @@ import {
   rowKey,
   WRITE,
 } from "./hostile-oracle.js";
+import { platformOf } from "./hostile-platform.js";
 import { HostileRecorder } from "./hostile-recorder.js";
 import type { Random } from "./random.js";
 
@@ -75,6 +85,7 @@ export class HostileWorld {
   readonly #barAt = new Map<number, number>();
   readonly #tableSet = new Set<number>();
   readonly #slots: Slot[] = [];
+  readonly #withAts = new Set<HostileNode>();
   readonly #random: Random;
 
   constructor(host: HostileHost, random: Random) {
@@ -115,9 +126,9 @@ export class HostileWorld {
   }
 
   bdf(node: HostileNode): Bdf {
-    const found = this.machine.names.get(node.name);
-    if (found === undefined) throw new Error(`${node.name} is not there`);
-    return found;
+    const bdf = bdfOfNode(node);
+    if (!this.machine.isPresent(bdf)) throw new Error(`${node.name} is not there`);
+    return bdf;
   }
 
   barAt(page: number): number {
@@ -193,7 +204,7 @@ export class HostileWorld {
         else {
           const node = random.pick(this.host.functions);
           if (node.ats) this.recorder.leaveOut("ATS that is switched on and off");
-          if (node.ats) this.#setAts(node, !this.rows.ats.has(ridOfNode(node)));
+          if (node.ats) this.#setAts(node, !this.#withAts.has(node));
         }
     }
     this.driver.poll();
@@ -246,7 +257,8 @@ export class HostileWorld {
   #attachAll(): void {
     const { host } = this;
     const single = host.unit === "single-table";
-    const rest = host.functions.filter((node) => node.kind !== "conventional");
+    const owned = host.functions.filter(isOwned);
+    const rest = host.functions.filter((node) => node.kind !== "conventional" && !isOwned(node));
     const bridges = new Map<number, HostileNode[]>();
     for (const node of host.functions) {
       if (node.kind !== "conventional") continue;
@@ -265,12 +277,18 @@ export class HostileWorld {
           rids.map((rid) => rowKey(rid, -1)),
         );
       }
+      if (host.vmd !== undefined) {
+        const rid = ridOfNode(host.vmd);
+        this.#addSlot(owned, -1, [rowKey(rid, -1)]);
+        // One entry for all of them: prefixes pass as soon as one may use them.
+        if (owned.some((node) => this.#mayUsePasids(node))) this.rows.prefixes.add(rid);
+      }
       for (const node of rest) {
-        if (!host.covered && node === host.attacker) continue;
+        if (!isCovered(host, node)) continue;
         const rid = ridOfNode(node);
         this.#addSlot([node], -1, [rowKey(rid, -1)]);
         if (!this.#mayUsePasids(node)) continue;
-        this.rows.prefixes.add(rid);
+        if (this.#isSeen(node)) this.rows.prefixes.add(rid);
         for (const pasid of PASIDS) {
           if (this.#random.below(3) > 0) this.#addSlot([node], pasid, [rowKey(rid, pasid)]);
         }
@@ -280,10 +298,22 @@ export class HostileWorld {
 
   #mayUsePasids(node: HostileNode): boolean {
     return (
-      this.host.unit === "scalable" &&
+      this.#modeOf(node) === "scalable" &&
       node.pasidWidth > 0 &&
       pathOf(node).every((at) => at.takesPrefix)
     );
+  }
+
+  /** How the unit in front of it works. */
+  #modeOf(node: HostileNode): HostileUnit {
+    const { second, unit } = this.host;
+    if (second === undefined || !isBehindSecond(this.host, node)) return unit;
+    return second.scalable ? "scalable" : "legacy";
+  }
+
+  /** The attacker's requests arrive at the unit that has its rows; another unit's are not asked. */
+  #isSeen(node: HostileNode): boolean {
+    return !isBehindSecond(this.host, node);
   }
 
   #addSlot(members: readonly HostileNode[], pasid: number, keys: readonly number[]): void {
@@ -294,7 +324,7 @@ export class HostileWorld {
     const stage2 = () => this.driver.allocPaging(this.bdf(first), wanted, undefined);
     // Stage 1 for some PASIDs: hardware marks its entries as accessed.
     const stage1 = pasid >= 0 && this.#random.below(2) === 0;
-    if (stage1) for (const key of keys) this.rows.stage1.add(key);
+    if (stage1 && this.#isSeen(first)) for (const key of keys) this.rows.stage1.add(key);
     const domain = stage1 ? this.driver.vtd.allocStage1(this.bdf(first)) : stage2();
     const slot: Slot = {
       index: this.#slots.length,
@@ -334,7 +364,9 @@ export class HostileWorld {
     const pasid = slot.pasid < 0 ? undefined : makePasid(slot.pasid);
     for (const node of slot.members) this.driver.attach(this.bdf(node), pasid, slot.domain);
     this.recorder.attach(slot.index, slot.members, slot.pasid, true);
-    for (const key of slot.keys) this.rows.maps.set(key, slot.map);
+    const { maps, elsewhere } = this.rows;
+    const rows = slot.members.every((node) => this.#isSeen(node)) ? maps : elsewhere;
+    for (const key of slot.keys) rows.set(key, slot.map);
     slot.attached = true;
   }
 
@@ -349,7 +381,9 @@ export class HostileWorld {
       else this.driver.attach(device, undefined, this.driver.blocked(device));
     }
     this.recorder.attach(slot.index, slot.members, slot.pasid, false);
-    for (const key of slot.keys) this.rows.maps.delete(key);
+    const { maps, elsewhere } = this.rows;
+    const rows = slot.members.every((node) => this.#isSeen(node)) ? maps : elsewhere;
+    for (const key of slot.keys) rows.delete(key);
     slot.attached = false;
   }
 
@@ -393,35 +427,46 @@ export class HostileWorld {
   }
 
   #setAts(node: HostileNode, on: boolean): void {
-    if (!this.host.covered && node === this.host.attacker) return;
+    if (!isCovered(this.host, node)) return;
     const { ats } = this.driver.configure(this.bdf(node), { ats: on, pageRequests: false });
-    if (ats !== (on && this.host.unit !== "single-table")) {
+    if (ats !== (on && this.#modeOf(node) !== "single-table")) {
       throw new Error(`${node.name}: ATS is ${ats} where ${on} was asked for`);
     }
-    if (ats) this.rows.ats.add(ridOfNode(node));
-    else this.rows.ats.delete(ridOfNode(node));
+    if (!this.#isSeen(node)) return;
+    if (ats) this.#withAts.add(node);
+    else this.#withAts.delete(node);
+    this.rows.ats.clear();
+    for (const each of this.#withAts) this.rows.ats.add(this.#senderOf(each));
+  }
+
+  /** The requester ID with which it arrives. */
+  #senderOf(node: HostileNode): number {
+    return ridOfNode((isOwned(node) ? this.host.vmd : undefined) ?? node);
   }
 
   #addInterrupts(): void {
-    const [unit] = this.driver.vtd.units;
-    if (unit?.interrupts === undefined) {
-      if (this.host.remapping && this.host.unit !== "single-table") {
-        throw new Error("interrupts are not remapped");
-      }
-      return;
-    }
     for (const node of this.host.functions) {
-      if (!this.host.covered && node === this.host.attacker) continue;
-      const requester = node.kind === "conventional" ? undefined : ridOfNode(node);
+      if (!isCovered(this.host, node)) continue;
+      const table = this.driver.interruptTableOf(this.bdf(node));
+      if (table === undefined) {
+        if (this.host.remapping && this.host.unit !== "single-table") {
+          throw new Error("interrupts are not remapped");
+        }
+        continue;
+      }
+      const sender = isOwned(node) ? this.host.vmd : node;
+      const isBehindBridge = node.kind === "conventional";
+      const requester = isBehindBridge || sender === undefined ? undefined : ridOfNode(sender);
       const bus = node.parent?.secondary ?? 0;
       const buses = requester === undefined ? { first: bus, last: bus } : undefined;
       const source =
         requester === undefined
           ? ({ kind: "buses", first: bus, last: bus } as const)
-          : ({ kind: "requester", rid: requester } as const);
+          : ({ kind: "requester", rid: makeRid(requester) } as const);
       const vector = 0x20 + this.#random.below(0x80);
       const destination = this.#random.below(256);
-      const { index } = unit.interrupts.allocate(source, { vector, destination });
+      const { index } = table.allocate(source, { vector, destination });
+      if (!this.#isSeen(node)) continue;
       this.rows.interrupts[index] = { index, vector, destination, requester, buses };
     }
   }
