@@ -136,6 +136,21 @@ describe("the rules find what they are for", () => {
     assert.match(found[1] ?? "", /"d" has no sentence/);
   });
 
+  test("evidence of refusals without a sentence", () => {
+    const view = makeSource(
+      "src/view/refusal-sentences.ts",
+      'const S = {\n  "a-b": ({ at }) => at,\n  c: ({ at }) => at,\n};\n',
+    );
+    const maker = makeSource(
+      "src/door/x.ts",
+      'evidence: [{ kind: "a-b" }];\nconst evidence = [{ kind: "d" }];\n' +
+        'evidence: all.map((at) => ({ kind: "e", at }));\nlet x = { kind: "f" };\n' +
+        'evidence: [{ kind: "c" }, { kind: "g" }];\n',
+    );
+    const found = docs.checkRefusals([view, maker], ["g"]).map((p) => p.message.slice(0, 8));
+    assert.deepEqual(found, ['kind "d"', 'kind "e"']);
+  });
+
   test("brands missing in the glossary", () => {
     const units = makeSource("src/units/a.ts", 'export type Rid = Brand<number, "Rid">;\n');
     const without = makeSource("docs/glossary.md", "| **PASID** | `Pasid` |\n");

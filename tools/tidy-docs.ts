@@ -86,6 +86,24 @@ export function checkEvidence(sources: readonly SourceFile[], kinds: readonly st
   });
 }
 
+const SENTENCES = "src/view/refusal-sentences.ts";
+
+/** Evidence that a refusal gives has a sentence, of the analysis or of refusals. */
+export function checkRefusals(sources: readonly SourceFile[], kinds: readonly string[]): Problem[] {
+  const known = new Set(kinds);
+  for (const { text } of sources.filter((s) => s.path === SENTENCES))
+    for (const [, quoted, bare] of text.matchAll(/^ {2}(?:"([a-z-]+)"|([a-z]+)): \(\{/gm))
+      known.add(quoted ?? bare ?? "");
+  const product = sources.filter((s) => s.path.startsWith("src/") && !isTest(s.path));
+  return product.flatMap(({ path, text }) =>
+    [...text.matchAll(/evidence(?::| =)[^;]{0,80}?\bkind: "([a-z0-9-]+)"/g)].flatMap(([, kind]) =>
+      kind === undefined || known.has(kind)
+        ? []
+        : [{ file: path, message: `kind "${kind}" has no sentence in ${SENTENCES}` }],
+    ),
+  );
+}
+
 const GUARANTEES = "docs/guarantees.md";
 
 /** Each row of the guarantees names a file and words that stand in it. */

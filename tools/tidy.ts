@@ -85,6 +85,11 @@ export const RULES: readonly TidyRule[] = [
     check: (sources) => docs.checkEvidence(sources, Object.keys(EVIDENCE_KINDS)),
   },
   {
+    name: "evidence of every refusal has a sentence",
+    story: "Why a call failed is read by people, in ioasis why and in scenarios.",
+    check: (sources) => docs.checkRefusals(sources, Object.keys(EVIDENCE_KINDS)),
+  },
+  {
     name: "every brand is in the glossary",
     story: "A RID, an alias and a PASID are all numbers; what each means is written in one place.",
     check: docs.checkGlossary,

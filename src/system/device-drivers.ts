@@ -109,7 +109,11 @@ export class DeviceDrivers {
     const fn = this.#function(bdf);
     if (fn === undefined || !this.#matches(this.driver(name), fn)) {
       throw new UapiError("ENODEV", "the driver does not take this function", {
-        evidence: [{ kind: "driver-match", at: bdf, driver: name }],
+        evidence: [
+          fn === undefined
+            ? { kind: "device-gone", at: bdf }
+            : { kind: "driver-match", at: bdf, driver: name },
+        ],
         cite: "Linux bind_store()",
       });
     }
@@ -131,7 +135,7 @@ export class DeviceDrivers {
   unbind(name: string, bdf: Bdf): void {
     if (this.of(bdf) !== name || !this.#port.machine.isPresent(bdf)) {
       throw new UapiError("ENODEV", "the driver does not have this function", {
-        evidence: [{ kind: "driver-match", at: bdf, driver: name }],
+        evidence: [{ kind: "driver-bound", at: bdf, driver: this.of(bdf) }],
         cite: "Linux unbind_store()",
       });
     }
@@ -255,7 +259,7 @@ export class DeviceDrivers {
   #checkVfio(fn: PciFunction): void {
     if (fn.headerType !== undefined && fn.headerType !== 0) {
       throw new UapiError("EINVAL", "VFIO does not take bridges", {
-        evidence: [{ kind: "driver-match", at: fn.bdf, driver: VFIO_PCI }],
+        evidence: [{ kind: "bridge", at: fn.bdf }],
         cite: "Linux vfio_pci_core_register_device()",
       });
     }

@@ -8,7 +8,7 @@ import type { IsolationPort } from "../iommufd/index.js";
 import type { AllocationPort } from "../memory/index.js";
 import type { PciFunction } from "../pcie/index.js";
 import type { BuiltPlatform } from "../platform/index.js";
-import { type Bdf, formatBdf } from "../units/index.js";
+import type { Bdf } from "../units/index.js";
 import { type BindAtStart, DeviceDrivers, isVfioDriver } from "./device-drivers.js";
 import type { DeviceId } from "./device-id.js";
 import { RunningSystem } from "./running-system.js";
@@ -134,7 +134,7 @@ export class HostSystem extends RunningSystem {
     const fn = this.machine.fabric.function(pf);
     const sriov = fn?.sriov;
     if (!sriov) throw new UapiError("ENOENT", "the function has no VFs", { cite: CITE_NUM_VFS });
-    const evidence = [{ kind: "vf-count", at: pf, count: sriov.totalVfs ?? 0 }];
+    const evidence = [{ kind: "vf-limit", at: pf, count: sriov.totalVfs ?? 0 }];
     if (count > (sriov.totalVfs ?? 0)) {
       throw new UapiError("ERANGE", "the function has fewer VFs", { evidence, cite: CITE_NUM_VFS });
     }
@@ -191,7 +191,7 @@ export class HostSystem extends RunningSystem {
     const fn = this.machine.isPresent(bdf) ? this.machine.fabric.function(bdf) : undefined;
     if (fn !== undefined) return fn;
     throw new UapiError("ENODEV", "the function is gone", {
-      evidence: [{ kind: "device-gone", at: bdf, label: formatBdf(bdf) }],
+      evidence: [{ kind: "device-gone", at: bdf }],
     });
   }
 

@@ -25,7 +25,7 @@ export interface GroupFile extends OpenFile {
 /** @throws UapiError ENOTTY, always. */
 export function noSuchCall(command: number): never {
   throw new UapiError("ENOTTY", "the file has no such call", {
-    evidence: [{ kind: "ioctl", command }],
+    evidence: [{ kind: "ioctl-unknown", command: command >>> 0 }],
     cite: "Linux vfio_device_fops_unl_ioctl()",
   });
 }

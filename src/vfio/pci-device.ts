@@ -53,7 +53,7 @@ export class PciDevice {
     const fn = platform.machine.isPresent(bdf) ? platform.machine.fabric.function(bdf) : undefined;
     if (fn === undefined) {
       throw new UapiError("ENODEV", "the function is not there", {
-        evidence: [{ kind: "no-vfio-driver", at: bdf }],
+        evidence: [{ kind: "device-gone", at: bdf }],
       });
     }
     this.bdf = bdf;

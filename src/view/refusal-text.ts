@@ -2,6 +2,7 @@
 import type { Evidence } from "../isolation/index.js";
 import { type Bdf, formatSpan, type Span } from "../units/index.js";
 import { evidenceWords, isEvidence } from "./evidence-text.js";
+import { refusalSentence } from "./refusal-sentences.js";
 
 /** Fields that many kinds have. */
 interface Fields {
@@ -12,14 +13,22 @@ interface Fields {
 }
 
 /**
- * Sentences where the evidence is of the analysis; the others show their fields by name.
+ * A sentence for each kind that is known; others show their fields by name.
  * @param nameOf what the reader calls a device.
  */
 export function refusalLines(
   evidence: readonly object[],
   nameOf: (bdf: Bdf) => string,
 ): readonly string[] {
-  return evidence.map((e) => (isSentence(e) ? evidenceWords(e, nameOf) : fieldsText(e, nameOf)));
+  return evidence.map((e) => lineOf(e, nameOf));
+}
+
+function lineOf(e: object, nameOf: (bdf: Bdf) => string): string {
+  if (isSentence(e)) return evidenceWords(e, nameOf);
+  const sentence = refusalSentence(e, nameOf);
+  if (sentence === undefined) return fieldsText(e, nameOf);
+  const { cite } = e as Fields;
+  return cite === undefined ? sentence : `${sentence} (${cite})`;
 }
 
 function isSentence(e: object): e is Evidence {
