@@ -90,12 +90,19 @@ export const VtdFault = {
 
 export type VtdFaultName = keyof typeof VtdFault;
 
+/**
+ * Not of the table, and never recorded: protected memory was asked for (§ 11.4.16). It is no code
+ * of 8 bits, so that it cannot be taken for one.
+ */
+export const VTD_PROTECTED_MEMORY_REFUSAL = 0x100;
+
 const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(VtdFault).map(([name, code]) => [code, name]),
 );
 
 /** The name in {@link VtdFault} of a code, or `reserved-XXh`. */
 export function vtdFaultName(code: number): string {
+  if (code === VTD_PROTECTED_MEMORY_REFUSAL) return "protectedMemory";
   return NAMES.get(code) ?? `reserved-${code.toString(16).padStart(2, "0")}h`;
 }
 

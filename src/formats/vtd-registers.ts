@@ -16,6 +16,11 @@ export const VtdRegister = {
   faultEventData: 0x3c,
   faultEventAddress: 0x40,
   faultEventUpperAddress: 0x44,
+  protectedMemoryEnable: 0x64,
+  protectedLowBase: 0x68,
+  protectedLowLimit: 0x6c,
+  protectedHighBase: 0x70,
+  protectedHighLimit: 0x78,
   queueHead: 0x80,
   queueTail: 0x88,
   queueAddress: 0x90,
@@ -41,6 +46,8 @@ export const VTD_CAPABILITY = {
   /** 2^(4 + 2 * value) domain ids. */
   domainIds: bits(2, 0),
   requiresWriteBufferFlush: bit(4),
+  protectedLowMemory: bit(5),
+  protectedHighMemory: bit(6),
   cachingMode: bit(7),
   /** Stage-2 tables: bit 1 of 3 levels, bit 2 of 4, bit 3 of 5. */
   stage2Levels: bits(12, 8),
@@ -111,6 +118,41 @@ export const VTD_ROOT_TABLE_REGISTER = {
   rootTable: bits(63, 12),
 } as const;
 export const VtdRootTableMode = { legacy: 0, scalable: 1, abort: 3 } as const;
+
+/** § 11.4.7. Granularities are those of {@link VtdContextGranularity}. */
+export const VTD_CONTEXT_COMMAND = {
+  domainId: bits(15, 0),
+  sourceId: bits(31, 16),
+  functionMask: bits(33, 32),
+  /** What the unit did; 0: the request was incorrect, nothing was done. */
+  actualGranularity: bits(60, 59),
+  granularity: bits(62, 61),
+  /** Set by software to begin, cleared by the unit at the end. */
+  invalidate: bit(63),
+} as const;
+
+/** § 11.4.8.2: at {@link VTD_EXTENDED_CAPABILITY}.iotlbRegisterOffset. */
+export const VTD_INVALIDATE_ADDRESS = {
+  addressMask: bits(5, 0),
+  invalidationHint: bit(6),
+  frame: bits(63, 12),
+} as const;
+
+/**
+ * § 11.4.8.1: 8 bytes behind the address. Granularities are those of {@link VtdIotlbGranularity}.
+ */
+export const VTD_IOTLB_COMMAND = {
+  domainId: bits(47, 32),
+  drainWrites: bit(48),
+  drainReads: bit(49),
+  /** As of the context command. */
+  actualGranularity: bits(58, 57),
+  granularity: bits(61, 60),
+  invalidate: bit(63),
+} as const;
+
+/** § 11.4.16 */
+export const VTD_PROTECTED_MEMORY_ENABLE = { status: bit(0), enable: bit(31) } as const;
 
 /** § 11.4.9 */
 export const VTD_FAULT_STATUS = {

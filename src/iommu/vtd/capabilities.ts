@@ -2,7 +2,7 @@
  * What a VT-d unit can do: its capability registers, and what the translating code reads from them.
  *
  * The registers are the truth; {@link VtdCapabilities} is decoded from them. A feature that this
- * model lacks (posted interrupts, register-based invalidation, performance monitoring) has no bit.
+ * model lacks (posted interrupts, performance monitoring) has no bit.
  */
 import {
   type BitField,
@@ -51,19 +51,31 @@ export interface VtdOptions {
   readonly extendedAccessed?: boolean;
   readonly stage2AccessedDirty?: boolean;
   readonly abortDma?: boolean;
+  /** Invalidation by registers, which units of version 6 and later lack; default no. */
+  readonly registerInvalidation?: boolean;
+  /** Protected memory regions below 4 GiB, and of any address; default no. */
+  readonly protectedLowMemory?: boolean;
+  readonly protectedHighMemory?: boolean;
 }
 
 /** Byte offset of the fault records. */
 export const FAULT_RECORDS_OFFSET = 0x400;
-/** Byte offset of the (unused) IOTLB invalidation registers. */
+/** Byte offset of the IOTLB invalidation registers, unless the fault records reach there. */
 const IOTLB_REGISTERS_OFFSET = 0x500;
+
+const FAULT_RECORD_BYTES = 16;
 
 /** A unit's capability registers, and the host's address width, which no register tells. */
 export interface VtdRegisters {
   readonly capability: Uint32Array;
   readonly extendedCapability: Uint32Array;
   readonly hostAddressWidth: number;
+  /** Major version in bits 7:4, minor in 3:0. */
+  readonly version: number;
 }
+
+/** § 6.5: from version 6 on there is no invalidation by registers. */
+const VERSION = { current: 0x60, registerInvalidation: 0x50 } as const;
 
 /** @throws RangeError when an option is out of its range. */
 export function vtdRegisters(options: VtdOptions = {}): VtdRegisters {
@@ -72,8 +84,15 @@ export function vtdRegisters(options: VtdOptions = {}): VtdRegisters {
   const scalable = options.scalable ?? true;
   const yes = (value: boolean | undefined): boolean => value ?? true;
   const inScalable = (value: boolean | undefined): boolean => scalable && yes(value);
+  const registerInvalidation = options.registerInvalidation ?? false;
+  const afterRecords = FAULT_RECORDS_OFFSET + records * FAULT_RECORD_BYTES;
+  const iotlbRegisters = registerInvalidation
+    ? Math.max(IOTLB_REGISTERS_OFFSET, afterRecords)
+    : IOTLB_REGISTERS_OFFSET;
   const capability = buildWords(VTD_CAPABILITY, 2, {
     domainIds: (domainBits - 4) / 2,
+    protectedLowMemory: options.protectedLowMemory ?? false,
+    protectedHighMemory: options.protectedHighMemory ?? false,
     cachingMode: options.cachingMode ?? false,
     stage2Levels: levels.reduce((mask, level) => mask | (1 << (level - 2)), 0),
     maximumAddressWidth: width - 1,
@@ -96,7 +115,7 @@ export function vtdRegisters(options: VtdOptions = {}): VtdRegisters {
     extendedInterrupts: yes(options.interruptRemapping) && yes(options.extendedInterrupts),
     passThrough: yes(options.passThrough),
     snoopControl: yes(options.snoopControl),
-    iotlbRegisterOffset: IOTLB_REGISTERS_OFFSET / 16,
+    iotlbRegisterOffset: iotlbRegisters / 16,
     maximumHandleMask: 15,
     nested: inScalable(options.nested) && yes(options.stage1) && yes(options.stage2),
     pageRequests: inScalable(options.pageRequests) && yes(options.deviceTlb),
@@ -115,7 +134,8 @@ export function vtdRegisters(options: VtdOptions = {}): VtdRegisters {
     abortDma: yes(options.abortDma),
     ridPrivileged: inScalable(options.ridPrivileged) && yes(options.ridPasid),
   });
-  return { capability, extendedCapability, hostAddressWidth: host };
+  const version = registerInvalidation ? VERSION.registerInvalidation : VERSION.current;
+  return { capability, extendedCapability, hostAddressWidth: host, version };
 }
 
 /** The two registers as 64-bit values. @throws RangeError when an option is out of its range. */
@@ -189,6 +209,11 @@ export interface VtdCapabilities {
   readonly extendedAccessed: boolean;
   readonly stage2AccessedDirty: boolean;
   readonly abortDma: boolean;
+  readonly registerInvalidation: boolean;
+  /** Byte offset of the IOTLB invalidation registers. */
+  readonly iotlbRegisters: number;
+  readonly protectedLowMemory: boolean;
+  readonly protectedHighMemory: boolean;
 }
 
 export function vtdCapabilities(registers: VtdRegisters): VtdCapabilities {
@@ -226,5 +251,9 @@ export function vtdCapabilities(registers: VtdRegisters): VtdCapabilities {
     extendedAccessed: ecap(E.extendedAccessed),
     stage2AccessedDirty: ecap(E.stage2AccessedDirty),
     abortDma: ecap(E.abortDma),
+    registerInvalidation: registers.version < VERSION.current,
+    iotlbRegisters: getField(registers.extendedCapability, 0, E.iotlbRegisterOffset) * 16,
+    protectedLowMemory: cap(C.protectedLowMemory) !== 0,
+    protectedHighMemory: cap(C.protectedHighMemory) !== 0,
   };
 }

@@ -21,7 +21,9 @@ import type { DeviceTable } from "./device-table.js";
 import type { UnitEvent } from "./event.js";
 import type { EventLog } from "./event-log.js";
 import type { InterruptRemapper } from "./interrupt-remap.js";
+import type { InvalidationRegisters } from "./invalidation-registers.js";
 import type { PageRequestQueue } from "./page-request.js";
+import type { ProtectedMemory } from "./protected-memory.js";
 import type { Translator } from "./translate.js";
 
 export interface RegisterParts {
@@ -33,6 +35,8 @@ export interface RegisterParts {
   readonly queue: CommandQueue;
   readonly log: EventLog;
   readonly pageRequests: PageRequestQueue;
+  readonly invalidations: InvalidationRegisters;
+  readonly protection: ProtectedMemory;
   readonly faultEvent: UnitEvent;
   readonly invalidationEvent: UnitEvent;
   readonly pageRequestEvent: UnitEvent;
@@ -41,8 +45,6 @@ export interface RegisterParts {
 const R = VtdRegister;
 const G = VTD_GLOBAL_COMMAND;
 const ENABLES = bitOf(G.translation) | bitOf(G.queuedInvalidation) | bitOf(G.interruptRemapping);
-/** Major version 6, minor 0. */
-const VERSION = 0x60;
 
 export class RegisterFile {
   readonly #parts: RegisterParts;
@@ -53,7 +55,7 @@ export class RegisterFile {
 
   constructor(parts: RegisterParts) {
     this.#parts = parts;
-    this.#words[R.version >>> 2] = VERSION;
+    this.#words[R.version >>> 2] = parts.registers.version;
     this.#words.set(parts.registers.capability, R.capability >>> 2);
     this.#words.set(parts.registers.extendedCapability, R.extendedCapability >>> 2);
   }
@@ -66,7 +68,9 @@ export class RegisterFile {
   }
 
   read(offset: number): number {
-    const { log, queue, pageRequests } = this.#parts;
+    const { log, queue, pageRequests, invalidations, protection } = this.#parts;
+    const own = invalidations.read(offset) ?? protection.read(offset);
+    if (own !== undefined) return own;
     const record = offset - FAULT_RECORDS_OFFSET;
     if (record >= 0) return log.readRecord(record >>> 2);
     switch (offset) {
@@ -96,7 +100,8 @@ export class RegisterFile {
   }
 
   write(offset: number, value: number): void {
-    const { log, queue, pageRequests } = this.#parts;
+    const { log, queue, pageRequests, invalidations, protection } = this.#parts;
+    if (invalidations.write(offset, value) || protection.write(offset, value)) return;
     const record = offset - FAULT_RECORDS_OFFSET;
     if (record >= 0) {
       log.writeRecord(record >>> 2, value);

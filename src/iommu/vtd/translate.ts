@@ -8,7 +8,12 @@
  *
  * Each step returns a code of `VtdFault`, or 0. Nothing here allocates.
  */
-import { VtdFault, VtdPasidTranslation, VtdRootTableMode } from "../../formats/index.js";
+import {
+  VTD_PROTECTED_MEMORY_REFUSAL,
+  VtdFault,
+  VtdPasidTranslation,
+  VtdRootTableMode,
+} from "../../formats/index.js";
 import type { EntryCache } from "../entry-cache.js";
 import type { Iotlb } from "../iotlb.js";
 import { isInterruptWrite } from "../message-interrupt.js";
@@ -30,6 +35,7 @@ import type { EventLog } from "./event-log.js";
 import { ANSWERED, PageWalk } from "./page-walk.js";
 import type { PasidTable } from "./pasid-table.js";
 import { ProcessFlag, ProcessWord } from "./process-line.js";
+import type { ProtectedMemory } from "./protected-memory.js";
 import type { TranslatorParts } from "./translator-parts.js";
 import { checkPrivilege, denialFault } from "./walk-faults.js";
 
@@ -95,6 +101,7 @@ export class Translator {
   readonly #iotlb: Iotlb;
   readonly #walk: PageWalk;
   readonly #log: EventLog;
+  readonly #protection: ProtectedMemory;
   /** Bits of an address's high half above the unit's input width. */
   readonly #inputHigh: number;
   #isEnabled = false;
@@ -125,6 +132,7 @@ export class Translator {
     this.#iotlb = parts.iotlb;
     this.#walk = new PageWalk(parts);
     this.#log = parts.log;
+    this.#protection = parts.protection;
     this.#data = parts.contexts.cache.data;
     this.#inputHigh = highBitsFrom(parts.capabilities.inputAddressWidth);
     const forget = (): void => {
@@ -387,7 +395,8 @@ export class Translator {
       answer.status = DmaStatus.interrupt;
       return;
     }
-    identity(request, answer);
+    if (this.#isProtected(request)) this.#refuse(request, answer, this.#block());
+    else identity(request, answer);
   }
 
   /** Step 1: § 3.14. Writes of a doubleword are interrupts, all else is refused. */
@@ -411,7 +420,8 @@ export class Translator {
       this.#refuse(request, answer, reason);
       return;
     }
-    identity(request, answer);
+    if (this.#isProtected(request)) this.#refuse(request, answer, this.#block());
+    else identity(request, answer);
   }
 
   #passThrough(request: DmaRequest, answer: DmaAnswer, flags: number): number {
@@ -419,6 +429,7 @@ export class Translator {
     if ((request.hi & high) !== 0) {
       return this.#contexts.isScalable ? VtdFault.inputBeyondWidth : VtdFault.addressBeyondWidth;
     }
+    if (this.#isProtected(request)) return this.#block();
     identity(request, answer);
     answer.domainId = this.#data[this.#line | P_DOMAIN] as number;
     if ((flags & F_SNOOP) !== 0) answer.rights |= SNOOPED;
@@ -428,6 +439,19 @@ export class Translator {
       answer.pageShift = 12;
     }
     return 0;
+  }
+
+  /** § 11.4.16: no table decides about this access, and it goes to a protected region. */
+  #isProtected(request: DmaRequest): boolean {
+    if (request.addressType === TRANSLATION_REQUEST) return false;
+    return this.#protection.covers(request.lo, request.hi);
+  }
+
+  /** Such refusals are not recorded. */
+  #block(): number {
+    this.#silent = true;
+    this.#lastRequester = NOBODY;
+    return VTD_PROTECTED_MEMORY_REFUSAL;
   }
 
   #refuse(request: DmaRequest, answer: DmaAnswer, reason: number): void {

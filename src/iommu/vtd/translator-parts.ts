@@ -6,6 +6,7 @@ import type { VtdCapabilities } from "./capabilities.js";
 import type { DeviceTable } from "./device-table.js";
 import type { EventLog } from "./event-log.js";
 import type { PasidTable } from "./pasid-table.js";
+import type { ProtectedMemory } from "./protected-memory.js";
 
 /** The parts that a translation uses. */
 export interface TranslatorParts {
@@ -16,4 +17,5 @@ export interface TranslatorParts {
   readonly stage1: Stage1Walk;
   readonly stage2: Stage2Walk;
   readonly log: EventLog;
+  readonly protection: ProtectedMemory;
 }

@@ -1,9 +1,9 @@
 /**
  * One Intel VT-d remapping unit: registers, caches, queues, and the tables in memory that it walks.
  *
- * Legacy and scalable mode, chosen by the root table register. Not modelled: posted interrupts,
- * register-based invalidation, protected memory regions, performance monitoring; their capability
- * bits are clear.
+ * Legacy and scalable mode, chosen by the root table register. Invalidation by registers and
+ * protected memory regions are there when asked for. Not modelled: posted interrupts, performance
+ * monitoring; their capability bits are clear.
  */
 import { VtdRootTableMode, vtdFaultName } from "../../formats/index.js";
 import type { PhysicalMemory } from "../../memory/index.js";
@@ -28,16 +28,18 @@ import {
   vtdCapabilities,
   vtdRegisters,
 } from "./capabilities.js";
-import { CommandQueue } from "./command-queue.js";
+import { type CommandHandler, CommandQueue } from "./command-queue.js";
 import { CONTEXT_LINES, ContextWord, DeviceTable } from "./device-table.js";
 import { EntryReader } from "./entry-reader.js";
 import { UnitEvent } from "./event.js";
 import { EventLog } from "./event-log.js";
 import { InterruptRemapper } from "./interrupt-remap.js";
 import { Invalidator } from "./invalidate.js";
+import { InvalidationRegisters } from "./invalidation-registers.js";
 import { PageRequestQueue } from "./page-request.js";
 import { PASID_LINES, PasidTable } from "./pasid-table.js";
 import { PROCESS_TRANSLATIONS, ProcessFlag, ProcessWord } from "./process-line.js";
+import { ProtectedMemory } from "./protected-memory.js";
 import { RegisterFile } from "./register-file.js";
 import { Translator } from "./translate.js";
 
@@ -85,7 +87,8 @@ export class VtdUnit implements Iommu {
     const features2 = { addressWidth, pages2M, pages1G, snoopControl, deviceTlb };
     const stage2 = new Stage2Walk(memory, features2);
     const stage1 = new Stage1Walk(memory, stage2, { addressWidth, pages1G: can.stage1Pages1G });
-    const parts = { capabilities: can, contexts, pasids, iotlb, stage1, stage2, log };
+    const protection = new ProtectedMemory(can);
+    const parts = { capabilities: can, contexts, pasids, iotlb, stage1, stage2, log, protection };
     this.#translator = new Translator(parts);
     this.#interrupts = new InterruptRemapper(this.#reader, log);
     const invalidator = new Invalidator({
@@ -105,15 +108,21 @@ export class VtdUnit implements Iommu {
       log,
       event: pageRequestEvent,
     });
+    const execute: CommandHandler = (type, words) => invalidator.execute(type, words);
+    const queue = new CommandQueue(memory, log, can.scalable, execute);
     this.#registers = new RegisterFile({
       registers,
       capabilities: can,
       contexts,
       translator: this.#translator,
       interrupts: this.#interrupts,
-      queue: new CommandQueue(memory, log, can.scalable, (type, words) =>
-        invalidator.execute(type, words),
-      ),
+      queue,
+      invalidations: new InvalidationRegisters({
+        iotlbRegisters: can.registerInvalidation ? can.iotlbRegisters : undefined,
+        isUsable: () => contexts.mode === VtdRootTableMode.legacy && !queue.isEnabled,
+        execute,
+      }),
+      protection,
       log,
       pageRequests: this.#pageRequests,
       faultEvent,
