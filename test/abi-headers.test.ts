@@ -96,11 +96,12 @@ const folders = [
   ...(process.env["IOASIS_LINUX_HEADERS"] ?? "").split(":").filter((path) => path !== ""),
 ];
 
-for (const folder of folders) {
-  for (const header of ["linux/iommufd.h", "linux/vfio.h", "iommufd_test.h"] as const) {
+for (const header of ["linux/iommufd.h", "linux/vfio.h", "iommufd_test.h"] as const) {
+  const having = folders.filter((folder) => existsSync(join(folder, header)));
+  if (having.length === 0) test(`layouts and numbers of ${header}`, { skip: "no such header" });
+  for (const folder of having) {
     const path = join(folder, header);
-    const why = existsSync(path) ? skip : `${path} is not there`;
-    test(`layouts and numbers are those of ${path}`, { skip: why }, (t) => {
+    test(`layouts and numbers are those of ${path}`, { skip }, (t) => {
       compare(header, readFileSync(path, "utf8"), folder, (text) => t.diagnostic(text));
     });
   }
