@@ -135,9 +135,9 @@ export class HostDriver implements IommuDriver {
     if (this.#isServed(device)) this.#of(device).detachPasid(device, pasid);
   }
 
-  /** The kernel's own address space of a device; undefined where that is identity. */
+  /** The kernel's own address space of a device; undefined for identity, or without a unit. */
   kernelDomain(device: Bdf): PagingDomain | undefined {
-    return this.#of(device).kernelDomain(device);
+    return this.#isServed(device) ? this.#of(device).kernelDomain(device) : undefined;
   }
 
   /** Whether the function may ask not to be snooped; on after power on. */

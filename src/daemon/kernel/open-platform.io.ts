@@ -5,7 +5,7 @@ import type { Call } from "../../files/index.js";
 import { readPlatformFile } from "../../host/io/platform-file.io.js";
 import { serveWhy } from "../../iommufd/index.js";
 import { type BuiltPlatform, buildPlatform } from "../../platform/index.js";
-import { type Bdf, formatBdf, parseBdf } from "../../units/index.js";
+import { type Bdf, formatBdf, InputError, parseBdf } from "../../units/index.js";
 import { refusalLines } from "../../view/index.js";
 import type { EngineKernel } from "../engine/kernel-port.js";
 import type { DeviceMemories } from "../memory/device-memory.io.js";
@@ -62,7 +62,26 @@ async function builtPlatform(file: string): Promise<BuiltPlatform> {
   const description = await readPlatformFile(file);
   if (description.node.from === undefined) return buildPlatform(description);
   const { loadPlatform } = await import("../../host/io/scenario-file.io.js");
-  return (await loadPlatform(file)).platform;
+  const { platform } = await loadPlatform(file);
+  checkHardware(file, platform);
+  return platform;
+}
+
+/**
+ * A capture may show groups and no table of the units that made them, or units that have no model.
+ * @throws InputError, with what the platform file may say.
+ */
+function checkHardware(file: string, { iommu, facts }: BuiltPlatform): void {
+  if (iommu !== undefined || facts.dmar !== undefined || facts.iommuInUse === false) return;
+  const other =
+    (facts.ivrs && "AMD's") || (facts.iort && "Arm's SMMU") || (facts.viot && "virtio's");
+  const found =
+    other === undefined
+      ? "the capture does not show which IOMMU the host has (no DMAR table)"
+      : `the host's IOMMU is ${other}, of which there is no model`;
+  const remedy =
+    "iommu: { kind: intel } in this file for Intel's IOMMU in its place, or { kind: none }";
+  throw new InputError(found, { file, field: "iommu" }, remedy);
 }
 
 function boundAtStart(names: readonly string[]): "unclaimed" | "all" | "none" | Bdf[] {
