@@ -12,7 +12,7 @@ import {
   ridOfNode,
 } from "./support/hostile-host.js";
 import { Access, Place, Type } from "./support/hostile-oracle.js";
-import { noCounts, runHostileCase } from "./support/hostile-run.js";
+import { noCounts, runHostileCase, SPECIALS } from "./support/hostile-run.js";
 import { HostileWorld } from "./support/hostile-world.js";
 import { Random } from "./support/random.js";
 
@@ -26,6 +26,7 @@ test(`${CASES} hosts: reached as predicted, named before, traced (seed ${SEED})`
     assert.ok(counts.by[name] > 0, `${name} is never reached`);
     assert.ok(counts.traced[name] > 0, `${name} is never traced`);
   }
+  for (const name of SPECIALS) assert.ok(counts.special[name] > 0, `${name}: none`);
   assert.ok(counts.strict > 0, "no host has everything on");
 });
 
@@ -47,6 +48,7 @@ const REQUEST = {
   offset: 0,
   length: 8,
   word: 0,
+  entry: -1,
   privileged: false,
   execute: false,
 };

@@ -4,7 +4,7 @@
  */
 import type { Campaign } from "../../tools/campaign.js";
 import { EXPOSURES } from "../support/hostile-fates.js";
-import { noCounts, runHostileCase } from "../support/hostile-run.js";
+import { noCounts, runHostileCase, SPECIALS } from "../support/hostile-run.js";
 
 const TRANSACTIONS = { ci: 50_000, full: 10_000_000 };
 const PER_CASE = { ci: 200, full: 5_000 };
@@ -27,10 +27,14 @@ export const campaign: Campaign = {
         throw new Error(`${name} was never reached (seed ${seed}, ${cases} hosts)`);
       }
     }
+    for (const name of SPECIALS) {
+      if (counts.special[name] === 0) throw new Error(`${name}: none (seed ${seed})`);
+    }
+    const special = SPECIALS.map((name) => `${name} ${counts.special[name]}`).join(", ");
     const by = EXPOSURES.map((name) => `${name} ${counts.by[name]}`).join(", ");
     const text =
       `${cases} hosts (${counts.strict} with nothing open), ${counts.reached} requests reached ` +
-      `something, all as predicted: ${by}`;
+      `something, all as predicted: ${by}; of these and of refused ones ${special}`;
     return { cases: counts.transactions, text };
   },
 };

@@ -1,4 +1,5 @@
 /** What a hostile endpoint sends: anything, more often what may lead somewhere. */
+import { GUEST_TABLE, GUEST_TABLE_LAST, type HostileGuest } from "./hostile-guest.js";
 import { type HostileNode, ridOfNode } from "./hostile-host.js";
 import { Access, type HostileRequest, Type } from "./hostile-oracle.js";
 import { type HostileWorld, MEMORY_FIRST, MEMORY_PAGES, PASIDS } from "./hostile-world.js";
@@ -22,6 +23,7 @@ export class HostileChooser {
   choose(q: HostileRequest): void {
     const random = this.#random;
     const dice = random.next();
+    q.entry = -1;
     q.rid = this.#chooseRid(dice & 0xff);
     q.pasid = ((dice >>> 8) & 0xf) < 11 ? -1 : this.#choosePasid();
     q.privileged = q.pasid >= 0 && random.below(4) === 0;
@@ -44,7 +46,31 @@ export class HostileChooser {
       q.length = 8;
     }
     if (random.below(3) === 0) this.#aim(q);
+    const { guest } = this.#world;
+    if (guest !== undefined && random.below(6) === 0) this.#aimAtGuest(q, guest);
     if (q.pfn >= 0xfee00 && q.pfn <= 0xfeeff && q.pasid < 0) this.#chooseInterrupt(q);
+  }
+
+  /** An entry for the guest's tables, or a page by way of them. */
+  #aimAtGuest(q: HostileRequest, guest: HostileGuest): void {
+    const random = this.#random;
+    const { guestPasid, host } = this.#world;
+    q.rid = ridOfNode(host.attacker);
+    q.type = Type.untranslated;
+    q.privileged = q.execute = false;
+    q.pasid = guestPasid;
+    q.pfn = guest.page(random);
+    if (random.below(3) > 0) return;
+    q.access = Access.write;
+    q.length = 8;
+    q.entry = guest.wish(random);
+    q.offset = 8 * (random.below(8) === 0 ? 0 : guest.page(random));
+    if (random.below(2) === 0) {
+      q.pfn = GUEST_TABLE_LAST;
+      return;
+    }
+    q.pasid = -1;
+    q.pfn = GUEST_TABLE + (random.below(4) === 0 ? random.below(4) : 3);
   }
 
   /** At something that is mapped: for the requester named, or for another. */

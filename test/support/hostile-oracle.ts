@@ -62,6 +62,8 @@ export interface HostileRequest {
   length: number;
   /** The first four bytes of a write, little-endian. */
   word: number;
+  /** An entry of a table to write, 8 bytes; -1: other bytes. */
+  entry: number;
   /** Of the prefix. */
   privileged: boolean;
   execute: boolean;
@@ -95,12 +97,19 @@ const OUTSIDE = indexOf("outside");
 const INTERRUPT_ANY = indexOf("interrupt-any");
 const INTERRUPT_FORGED = indexOf("interrupt-forged");
 
+/** A table that changes as it is written to. */
+export interface GuestTable {
+  walk(pfn: number): HostileMap | undefined;
+}
+
 /** Rows of the IOMMU: what was attached, as the test did it. */
 export class HostileRows {
   /** By `rowKey`. */
   readonly maps = new Map<number, Map<number, HostileMap>>();
   /** The same of units that the attacker's requests do not reach. */
   readonly elsewhere = new Map<number, Map<number, HostileMap>>();
+  /** Rows with a guest's table. */
+  readonly guests = new Map<number, GuestTable>();
   /** Rows with a stage-1 table, which refuses requests that are privileged or execute. */
   readonly stage1 = new Set<number>();
   /** Requesters whose translated requests are let pass. */
@@ -124,6 +133,10 @@ export class HostileOracle {
   vector = 0;
   destination = 0;
   remapped = false;
+  /** By way of a guest's table. */
+  byGuest = false;
+  /** It would have reached something at another unit. */
+  isElsewhere = false;
 
   readonly #host: HostileHost;
   readonly #rows: HostileRows;
@@ -196,6 +209,7 @@ export class HostileOracle {
     this.place = Place.nothing;
     this.exposure = OWN;
     this.arrives = -1;
+    this.byGuest = this.isElsewhere = false;
     const { pfn, rid, type } = request;
     const hasPrefix = request.pasid >= 0;
     const { mmio } = this.#host;
@@ -250,10 +264,12 @@ export class HostileOracle {
       return;
     }
     if (type === Type.translationRequest && !this.#rows.ats.has(rid)) return;
-    const entry = this.#rowOf(rid, request.pasid)?.get(pfn);
+    const entry = this.#entryOf(rid, request);
     if (entry === undefined) return;
     const isSpecial = hasPrefix && (request.privileged || request.execute);
-    if (isSpecial && this.#rows.stage1.has(rowKey(rid, request.pasid))) return;
+    const key = rowKey(rid, request.pasid === 0 ? -1 : request.pasid);
+    if (isSpecial && this.#rows.stage1.has(key)) return;
+    this.byGuest = this.#rows.guests.has(key);
     this.exposure = this.#whose(rid);
     if (type === Type.translationRequest) {
       this.place = Place.translation;
@@ -282,6 +298,14 @@ export class HostileOracle {
     this.remapped = false;
     this.vector = request.word & 0xff;
     this.destination = request.pfn & 0xff;
+  }
+
+  #entryOf(rid: number, { pasid, pfn }: HostileRequest): HostileMap | undefined {
+    const { elsewhere, guests, prefixes } = this.#rows;
+    const key = rowKey(rid, pasid === 0 ? -1 : pasid);
+    this.isElsewhere = elsewhere.get(key)?.has(pfn) === true;
+    const guest = pasid >= 0 && !prefixes.has(rid) ? undefined : guests.get(key);
+    return guest === undefined ? this.#rowOf(rid, pasid)?.get(pfn) : guest.walk(pfn);
   }
 
   /** Without a prefix, or with PASID 0, the requester's own row. */

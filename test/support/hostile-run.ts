@@ -12,7 +12,7 @@ import type { AddressType, MemoryAccess, MemoryRequest } from "../../src/pcie/in
 import { makePasid, makeRid } from "../../src/units/index.js";
 import { HostileChooser } from "./hostile-chooser.js";
 import { EXPOSURES, type ExposureName } from "./hostile-fates.js";
-import { makeHostileHost, ridOfNode } from "./hostile-host.js";
+import { isOwned, makeHostileHost, ridOfNode } from "./hostile-host.js";
 import { type NamedExposures, nameExposures } from "./hostile-named.js";
 import { Access, type HostileRequest, Place, Type } from "./hostile-oracle.js";
 import { describeHost } from "./hostile-platform.js";
@@ -29,7 +29,21 @@ export interface HostileCounts {
   readonly traced: Record<ExposureName, number>;
   /** Configurations without any exposure. */
   strict: number;
+  readonly special: Record<Special, number>;
 }
+
+/** What each campaign must have met. */
+export const SPECIALS = [
+  /** Reached by way of a guest's table; after the device has written there. */
+  "guest",
+  "guest-rewritten",
+  /** Reached by a VF, and from behind a VMD. */
+  "virtual",
+  "vmd",
+  /** Refused, because the one named is behind another unit, where it is mapped. */
+  "other-unit",
+] as const;
+export type Special = (typeof SPECIALS)[number];
 
 export interface CaseOptions {
   readonly transactions: number;
@@ -47,6 +61,7 @@ export const noCounts = (): HostileCounts => ({
   by: zero(),
   traced: zero(),
   strict: 0,
+  special: Object.fromEntries(SPECIALS.map((name) => [name, 0])) as Record<Special, number>,
 });
 
 /** One configuration. @throws Error that names seed, configuration and transaction. */
@@ -90,6 +105,7 @@ class HostileCase {
     offset: 0,
     length: 1,
     word: 0,
+    entry: -1,
     privileged: false,
     execute: false,
   };
@@ -142,6 +158,11 @@ class HostileCase {
     // A translated request of the engine carries no PASID: it has done its work.
     if (byEngine && q.type === Type.translated) q.pasid = -1;
     if (byEngine) q.privileged = q.execute = false;
+    this.#world.syncMarks();
+    oracle.predict(q);
+    // What the walk marks may be the very bytes: an addition to them is left out.
+    const isMarked = this.#world.guest !== undefined && oracle.place === Place.memory;
+    if (isMarked && q.access === Access.atomic) q.access = Access.read;
     const data = q.access === Access.read ? undefined : this.#data(q);
     this.#world.recorder.request(q);
     oracle.predict(q);
@@ -158,6 +179,8 @@ class HostileCase {
     if (records !== undefined) machine.observer = undefined;
     this.#measure(q, data, done);
     this.#compareReport(done);
+    this.#afterWrite(q);
+    this.#countSpecial(counted);
     if (!counted) return;
     const name = EXPOSURES[exposure] as ExposureName;
     this.#counts.reached++;
@@ -168,6 +191,31 @@ class HostileCase {
       this.#checkTrace(name, records);
       this.#counts.traced[name]++;
     }
+  }
+
+  /** The guest invalidates after every change, see hostile-guest.ts. */
+  #afterWrite(q: HostileRequest): void {
+    const { guest, oracle } = this.#world;
+    if (guest === undefined || oracle.place !== Place.memory || q.access === Access.read) return;
+    if (guest.holds(oracle.frame)) guest.isRewritten = true;
+    // Its commands are written into the unit's queue.
+    this.#scan();
+    guest.invalidate();
+    this.#world.snapshot();
+  }
+
+  #countSpecial(reached: boolean): void {
+    const { guest, host, oracle } = this.#world;
+    const { special } = this.#counts;
+    if (!reached) {
+      if (oracle.isElsewhere && oracle.place === Place.nothing) special["other-unit"]++;
+      return;
+    }
+    if (host.attacker.kind === "virtual") special.virtual++;
+    if (isOwned(host.attacker)) special.vmd++;
+    if (!oracle.byGuest) return;
+    special.guest++;
+    if (guest?.isRewritten === true) special["guest-rewritten"]++;
   }
 
   /** Every so often the engine sends what it is told by its registers. */
@@ -215,6 +263,7 @@ class HostileCase {
   }
 
   #data(q: HostileRequest): Uint8Array {
+    if (q.entry >= 0) return new Uint8Array(new BigUint64Array([BigInt(q.entry)]).buffer);
     const isInterrupt = q.pfn >= 0xfee00 && q.pfn <= 0xfeeff;
     const at = this.#random.below(this.#pool.length - 4096);
     const data = this.#pool.subarray(at, at + q.length);
@@ -255,6 +304,7 @@ class HostileCase {
   #measureBytes(q: HostileRequest, data: Uint8Array | undefined, done: Transaction): void {
     const { is, should } = this.#regions(q);
     const { completion } = done;
+    this.#world.syncMarks();
     if (q.access !== Access.write) {
       if (completion.kind !== "data") this.#fail("no data came back");
       else if (Buffer.compare(completion.data, should) !== 0) this.#fail("other data came back");

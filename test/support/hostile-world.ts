@@ -8,13 +8,22 @@ import { HostDriver, machineHost, type PagingDomain } from "../../src/driver/ind
 import { type DeliveredInterrupt, hardwareRouting, Machine } from "../../src/machine/index.js";
 import { BufferBacking } from "../../src/memory/index.js";
 import { buildPlatform, readPlatform } from "../../src/platform/index.js";
-import { type Bdf, makePasid, makeRid } from "../../src/units/index.js";
-import { pathOf } from "./hostile-fates.js";
+import { type Bdf, makePasid } from "../../src/units/index.js";
+import { differ, fill, hideMarks } from "./hostile-bytes.js";
+import {
+  addInterrupts,
+  behindBridges,
+  chooseIovas,
+  mayNest,
+  mayUsePasids,
+  modeOf,
+  senderOf,
+} from "./hostile-facts.js";
+import { HostileGuest } from "./hostile-guest.js";
 import {
   bdfOfNode,
   type HostileHost,
   type HostileNode,
-  type HostileUnit,
   isBehindSecond,
   isCovered,
   isOwned,
@@ -35,10 +44,13 @@ import type { Random } from "./random.js";
 const PAGE = 4096;
 /** Small pages; with large ones 2 MiB follow. */
 export const MEMORY_PAGES = 64;
+/** What follows is for a guest's tables. */
+const DATA_PAGES = MEMORY_PAGES - 4;
 const LARGE_PAGES = 512;
 const LARGE_IOVA = 0x4_0000;
 export const MEMORY_FIRST = 0x40_0000;
 export const PASIDS = [1, 5, 7] as const;
+const GUEST_PASID = 7;
 const FLAGS = { nestParent: false, dirtyTracking: false, pasid: false, userAllocated: false };
 
 /** What one (function, PASID) or alias set has. */
@@ -54,6 +66,8 @@ interface Slot {
   attached: boolean;
   /** Its table is one of stage 1: what can be written can be read. */
   readonly stage1: boolean;
+  /** Its table is the guest's, over `domain`; what the guest maps is not in `map`. */
+  readonly guest: HostileGuest | undefined;
   /** Holds the large page. */
   large: boolean;
 }
@@ -81,6 +95,9 @@ export class HostileWorld {
   /** Pages behind BARs, frames of tables. */
   readonly barPages: number[] = [];
   tableFrames: number[] = [];
+  /** A guest of the attacker's, and the PASID of its table; -1: that of requests without one. */
+  guest: HostileGuest | undefined;
+  guestPasid = -1;
   #tables = new Uint8Array(0);
   readonly #barAt = new Map<number, number>();
   readonly #tableSet = new Set<number>();
@@ -112,9 +129,10 @@ export class HostileWorld {
     this.memoryShadow = this.memory.bytes.slice();
     this.bars = this.#probes();
     this.barShadow = this.bars.slice();
-    this.#collectIovas();
+    this.iovas.push(...chooseIovas(host, this.barPages, random));
+    this.iovas.push(MEMORY_FIRST + random.below(MEMORY_PAGES));
     this.#attachAll();
-    this.#addInterrupts();
+    addInterrupts(host, this.driver, this.rows, random);
     for (const node of host.functions) this.#setAts(node, node.ats);
     this.snapshot();
     this.oracle = new HostileOracle(
@@ -164,11 +182,20 @@ export class HostileWorld {
     return this.rows.stage1.size > 0;
   }
 
+  /** Hardware has marked a guest's entries: so they must be. */
+  syncMarks(): void {
+    const { guest, memory, memoryShadow } = this;
+    if (guest === undefined) return;
+    const { buffer, byteOffset } = memory.bytes;
+    hideMarks(new Uint32Array(buffer, byteOffset, MEMORY_PAGES * (PAGE / 4)), memoryShadow);
+  }
+
   /** Every byte is what the oracle says: undefined, or the first that is not. */
   difference(): string | undefined {
     const { words } = this.machine.memory;
     const tables = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
     if (this.hasStage1) hideMarks(words, this.#tables);
+    this.syncMarks();
     return (
       differ("memory", this.memory.bytes, this.memoryShadow) ??
       differ("BARs", this.bars, this.barShadow) ??
@@ -179,8 +206,8 @@ export class HostileWorld {
   /** A page that is mapped for some requester; undefined when the one tried has none. */
   target(random: Random): { rid: number; pasid: number; iova: number } | undefined {
     const slot = random.pick(this.#slots);
-    const iovas = [...slot.map.keys()];
-    if (iovas.length === 0) return undefined;
+    const iovas = slot.guest === undefined ? [...slot.map.keys()] : [slot.guest.page(random)];
+    if (iovas.length === 0 || slot.keys.length === 0) return undefined;
     const key = random.pick(slot.keys);
     const rid = Math.floor(key / 0x20_0000);
     return { rid, pasid: slot.pasid, iova: random.pick(iovas) };
@@ -190,7 +217,19 @@ export class HostileWorld {
   mutate(): void {
     const random = this.#random;
     const slot = random.pick(this.#slots);
-    switch (random.below(5)) {
+    const { guest } = slot;
+    const what = random.below(5);
+    if (guest !== undefined && what < 4) {
+      if (what < 2) guest.fill(random);
+      else guest.change(random);
+    } else this.#mutateSlot(slot, what);
+    this.driver.poll();
+    this.snapshot();
+  }
+
+  #mutateSlot(slot: Slot, what: number): void {
+    const random = this.#random;
+    switch (what) {
       case 0:
       case 1:
         this.#unmapOne(slot);
@@ -207,8 +246,6 @@ export class HostileWorld {
           if (node.ats) this.#setAts(node, !this.#withAts.has(node));
         }
     }
-    this.driver.poll();
-    this.snapshot();
   }
 
   #engineBar(): BarAccess {
@@ -243,28 +280,12 @@ export class HostileWorld {
     return all;
   }
 
-  #collectIovas(): void {
-    const random = this.#random;
-    const { mmio } = this.host;
-    for (let i = 0; i < 12; i++) this.iovas.push(0x10 + i);
-    for (let i = 0; i < 8; i++) this.iovas.push(random.pick(this.barPages));
-    for (let i = 0; i < 4; i++) {
-      this.iovas.push(mmio.first + random.below(mmio.last - mmio.first + 1));
-    }
-    this.iovas.push(0x1_2345_6789 + random.below(4), MEMORY_FIRST + random.below(MEMORY_PAGES));
-  }
-
   #attachAll(): void {
     const { host } = this;
     const single = host.unit === "single-table";
     const owned = host.functions.filter(isOwned);
     const rest = host.functions.filter((node) => node.kind !== "conventional" && !isOwned(node));
-    const bridges = new Map<number, HostileNode[]>();
-    for (const node of host.functions) {
-      if (node.kind !== "conventional") continue;
-      const bus = node.parent?.secondary ?? 0;
-      bridges.set(bus, [...(bridges.get(bus) ?? []), node]);
-    }
+    const bridges = behindBridges(host);
     if (single) this.#addSlot(host.functions, -1, [rowKey(0, -1)]);
     else {
       for (const [bus, conventional] of bridges) {
@@ -281,34 +302,44 @@ export class HostileWorld {
         const rid = ridOfNode(host.vmd);
         this.#addSlot(owned, -1, [rowKey(rid, -1)]);
         // One entry for all of them: prefixes pass as soon as one may use them.
-        if (owned.some((node) => this.#mayUsePasids(node))) this.rows.prefixes.add(rid);
+        if (owned.some((node) => mayUsePasids(this.host, node))) this.rows.prefixes.add(rid);
       }
       for (const node of rest) {
         if (!isCovered(host, node)) continue;
         const rid = ridOfNode(node);
-        this.#addSlot([node], -1, [rowKey(rid, -1)]);
-        if (!this.#mayUsePasids(node)) continue;
+        const hasPasids = mayUsePasids(this.host, node);
+        const hasGuest = mayNest(this.host, node) && this.#random.below(2) === 0;
+        if (hasGuest) this.#addGuest(node, hasPasids);
+        else this.#addSlot([node], -1, [rowKey(rid, -1)]);
+        if (!hasPasids) continue;
         if (this.#isSeen(node)) this.rows.prefixes.add(rid);
         for (const pasid of PASIDS) {
+          if (hasGuest && pasid === GUEST_PASID) continue;
           if (this.#random.below(3) > 0) this.#addSlot([node], pasid, [rowKey(rid, pasid)]);
         }
       }
     }
   }
 
-  #mayUsePasids(node: HostileNode): boolean {
-    return (
-      this.#modeOf(node) === "scalable" &&
-      node.pasidWidth > 0 &&
-      pathOf(node).every((at) => at.takesPrefix)
-    );
-  }
-
-  /** How the unit in front of it works. */
-  #modeOf(node: HostileNode): HostileUnit {
-    const { second, unit } = this.host;
-    if (second === undefined || !isBehindSecond(this.host, node)) return unit;
-    return second.scalable ? "scalable" : "legacy";
+  /** A guest's table for the PASID, and its memory without; or its table alone. */
+  #addGuest(node: HostileNode, hasPasids: boolean): void {
+    const rid = ridOfNode(node);
+    const device = this.bdf(node);
+    const flags = { ...FLAGS, nestParent: true, pasid: hasPasids };
+    const domain = this.driver.allocPaging(device, flags, undefined);
+    const ofMemory = hasPasids ? [node] : [];
+    const keys = ofMemory.map(() => rowKey(rid, -1));
+    const parent = this.#makeSlot(ofMemory, -1, keys, { domain });
+    const memory = { is: this.memory.bytes, should: this.memoryShadow, first: MEMORY_FIRST };
+    const first = MEMORY_FIRST + DATA_PAGES;
+    const tables = Array.from({ length: MEMORY_PAGES - DATA_PAGES }, (_, i) => first + i);
+    this.recorder.leaveOut("a guest's own tables");
+    this.guest = new HostileGuest(this.driver, device, parent, memory, tables);
+    this.guestPasid = hasPasids ? GUEST_PASID : -1;
+    const key = rowKey(rid, this.guestPasid);
+    this.rows.stage1.add(key);
+    this.#makeSlot([node], this.guestPasid, [key], { domain, guest: this.guest });
+    this.guest.fill(this.#random);
   }
 
   /** The attacker's requests arrive at the unit that has its rows; another unit's are not asked. */
@@ -326,6 +357,17 @@ export class HostileWorld {
     const stage1 = pasid >= 0 && this.#random.below(2) === 0;
     if (stage1 && this.#isSeen(first)) for (const key of keys) this.rows.stage1.add(key);
     const domain = stage1 ? this.driver.vtd.allocStage1(this.bdf(first)) : stage2();
+    if (stage1) this.recorder.leaveOut("tables of stage 1, which are of stage 2 here");
+    this.#makeSlot(members, pasid, keys, { domain, stage1 });
+  }
+
+  #makeSlot(
+    members: readonly HostileNode[],
+    pasid: number,
+    keys: readonly number[],
+    space: Pick<Slot, "domain"> & Partial<Pick<Slot, "stage1" | "guest">>,
+  ): Slot {
+    const { domain, guest, stage1 = false } = space;
     const slot: Slot = {
       index: this.#slots.length,
       members,
@@ -335,15 +377,17 @@ export class HostileWorld {
       keys,
       attached: false,
       stage1,
+      guest,
       large: false,
     };
     this.#slots.push(slot);
-    if (stage1) this.recorder.leaveOut("tables of stage 1, which are of stage 2 here");
     this.recorder.space(slot.index);
     this.#attach(slot);
+    if (guest !== undefined) return slot;
     const count = 4 + this.#random.below(5);
     for (let i = 0; i < count; i++) this.#mapOne(slot);
     if (this.host.largePages) this.#mapLarge(slot);
+    return slot;
   }
 
   /** 2 MiB in one entry, given to one slot: for the oracle 512 pages. */
@@ -362,11 +406,16 @@ export class HostileWorld {
 
   #attach(slot: Slot): void {
     const pasid = slot.pasid < 0 ? undefined : makePasid(slot.pasid);
-    for (const node of slot.members) this.driver.attach(this.bdf(node), pasid, slot.domain);
+    for (const node of slot.members) {
+      this.driver.attach(this.bdf(node), pasid, slot.guest?.nested ?? slot.domain);
+    }
     this.recorder.attach(slot.index, slot.members, slot.pasid, true);
     const { maps, elsewhere } = this.rows;
     const rows = slot.members.every((node) => this.#isSeen(node)) ? maps : elsewhere;
-    for (const key of slot.keys) rows.set(key, slot.map);
+    for (const key of slot.keys) {
+      if (slot.guest === undefined) rows.set(key, slot.map);
+      else this.rows.guests.set(key, slot.guest);
+    }
     slot.attached = true;
   }
 
@@ -383,7 +432,10 @@ export class HostileWorld {
     this.recorder.attach(slot.index, slot.members, slot.pasid, false);
     const { maps, elsewhere } = this.rows;
     const rows = slot.members.every((node) => this.#isSeen(node)) ? maps : elsewhere;
-    for (const key of slot.keys) rows.delete(key);
+    for (const key of slot.keys) {
+      rows.delete(key);
+      this.rows.guests.delete(key);
+    }
     slot.attached = false;
   }
 
@@ -404,9 +456,9 @@ export class HostileWorld {
   /** A page that no other slot maps, while there is one. */
   #freePage(): number {
     const used = new Set(this.#slots.flatMap(({ map }) => [...map.values()].map(({ pa }) => pa)));
-    const start = this.#random.below(MEMORY_PAGES);
-    for (let i = 0; i < MEMORY_PAGES; i++) {
-      const page = (start + i) % MEMORY_PAGES;
+    const start = this.#random.below(DATA_PAGES);
+    for (let i = 0; i < DATA_PAGES; i++) {
+      const page = (start + i) % DATA_PAGES;
       if (!used.has(MEMORY_FIRST + page)) return page;
     }
     return start;
@@ -416,6 +468,8 @@ export class HostileWorld {
     const iovas = [...slot.map.keys()];
     if (iovas.length === 0) return;
     const iova = this.#random.pick(iovas);
+    const found = slot.map.get(iova);
+    if (found !== undefined && this.guest?.holds(found.pa) === true) return;
     const isLarge = slot.large && iova >= LARGE_IOVA && iova < LARGE_IOVA + LARGE_PAGES;
     const first = isLarge ? LARGE_IOVA : iova;
     const count = isLarge ? LARGE_PAGES : 1;
@@ -429,69 +483,13 @@ export class HostileWorld {
   #setAts(node: HostileNode, on: boolean): void {
     if (!isCovered(this.host, node)) return;
     const { ats } = this.driver.configure(this.bdf(node), { ats: on, pageRequests: false });
-    if (ats !== (on && this.#modeOf(node) !== "single-table")) {
+    if (ats !== (on && modeOf(this.host, node) !== "single-table")) {
       throw new Error(`${node.name}: ATS is ${ats} where ${on} was asked for`);
     }
     if (!this.#isSeen(node)) return;
     if (ats) this.#withAts.add(node);
     else this.#withAts.delete(node);
     this.rows.ats.clear();
-    for (const each of this.#withAts) this.rows.ats.add(this.#senderOf(each));
-  }
-
-  /** The requester ID with which it arrives. */
-  #senderOf(node: HostileNode): number {
-    return ridOfNode((isOwned(node) ? this.host.vmd : undefined) ?? node);
-  }
-
-  #addInterrupts(): void {
-    for (const node of this.host.functions) {
-      if (!isCovered(this.host, node)) continue;
-      const table = this.driver.interruptTableOf(this.bdf(node));
-      if (table === undefined) {
-        if (this.host.remapping && this.host.unit !== "single-table") {
-          throw new Error("interrupts are not remapped");
-        }
-        continue;
-      }
-      const sender = isOwned(node) ? this.host.vmd : node;
-      const isBehindBridge = node.kind === "conventional";
-      const requester = isBehindBridge || sender === undefined ? undefined : ridOfNode(sender);
-      const bus = node.parent?.secondary ?? 0;
-      const buses = requester === undefined ? { first: bus, last: bus } : undefined;
-      const source =
-        requester === undefined
-          ? ({ kind: "buses", first: bus, last: bus } as const)
-          : ({ kind: "requester", rid: makeRid(requester) } as const);
-      const vector = 0x20 + this.#random.below(0x80);
-      const destination = this.#random.below(256);
-      const { index } = table.allocate(source, { vector, destination });
-      if (!this.#isSeen(node)) continue;
-      this.rows.interrupts[index] = { index, vector, destination, requester, buses };
-    }
-  }
-}
-
-function fill(bytes: Uint8Array, random: Random): void {
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2);
-  for (let i = 0; i < words.length; i++) words[i] = random.next();
-}
-
-function differ(what: string, is: Uint8Array, should: Uint8Array): string | undefined {
-  if (Buffer.compare(is, should) === 0) return undefined;
-  const at = is.findIndex((byte, i) => byte !== should[i]);
-  return `${what}: byte ${at.toString(16)}h is ${is[at]}, should be ${should[at]}`;
-}
-
-/** Accessed and dirty, bits 5 and 6 of an entry: VT-d 5.0 § 9.7. */
-const MARKS = 0x60;
-
-/** Takes marks that hardware has set in `is` over into `should`. */
-function hideMarks(is: Uint32Array, should: Uint8Array): void {
-  const words = new Uint32Array(should.buffer, should.byteOffset, should.byteLength >>> 2);
-  for (let i = 0; i < is.length; i++) {
-    const added = (is[i] as number) & ~(words[i] as number);
-    if (added === 0 || (added & ~MARKS) !== 0) continue;
-    if (((is[i] as number) & ~added) === ((words[i] as number) | 0)) words[i] = is[i] as number;
+    for (const each of this.#withAts) this.rows.ats.add(senderOf(this.host, each));
   }
 }
