@@ -120,8 +120,6 @@ export class Translator {
   #lastRequester = NOBODY;
   #lastPasid = -1;
   #lastNeed = 0;
-  /** Of the translation found, bits of `Rights`. */
-  #rights = 0;
 
   constructor(parts: TranslatorParts) {
     this.#can = parts.capabilities;
@@ -311,10 +309,11 @@ export class Translator {
     const iotlb = this.#iotlb;
     answer.domainId = domainId;
     const found = iotlb.find(domainId, hasStage1 ? this.#pasid : 0, hasStage1, lo, hi);
+    let rights = 0;
     // A write must go to the table while a dirty bit is still to be set.
     if (found && ((request.access & WRITE) === 0 || (iotlb.rights & DIRTY) !== 0)) {
       answer.source = FROM_CACHE;
-      this.#rights = iotlb.rights;
+      rights = iotlb.rights;
       answer.lo = iotlb.lo;
       answer.hi = iotlb.hi;
       answer.pageShift = iotlb.pageShift;
@@ -327,9 +326,9 @@ export class Translator {
         ? walk.stage1(request, answer, flags, found)
         : walk.stage2(request, answer, flags, found);
       if (fault !== 0) return fault === ANSWERED ? 0 : fault;
-      this.#rights = walk.rights;
+      rights = walk.rights;
     }
-    return this.#finish(request, answer, flags);
+    return this.#finish(request, answer, flags, rights);
   }
 
   /** § 3.7: the address lies beyond the unit's width, or the table's. */
@@ -339,10 +338,9 @@ export class Translator {
     return isBeyondUnit ? VtdFault.inputBeyondWidth : VtdFault.stage2InputBeyondWidth;
   }
 
-  /** Step 9: rights; § 3.14, the translated address must not be that of interrupts. */
-  #finish(request: DmaRequest, answer: DmaAnswer, flags: number): number {
+  /** Step 9: rights (bits of `Rights`); § 3.14, the translated address must not be that of interrupts. */
+  #finish(request: DmaRequest, answer: DmaAnswer, flags: number, rights: number): number {
     const need = this.#need;
-    const rights = this.#rights;
     const rules = this.#data[this.#line | P_RULES] as number;
     const isAts = request.addressType === TRANSLATION_REQUEST;
     let allowed = allowedBy(rights, need & PRIVILEGED, rules);
