@@ -338,7 +338,7 @@ export class Translator {
     return isBeyondUnit ? VtdFault.inputBeyondWidth : VtdFault.stage2InputBeyondWidth;
   }
 
-  /** Step 9: rights (bits of `Rights`); § 3.14, the translated address must not be that of interrupts. */
+  /** Step 9: rights, bits of `Rights`; § 3.14, the target must not be that of interrupts. */
   #finish(request: DmaRequest, answer: DmaAnswer, flags: number, rights: number): number {
     const need = this.#need;
     const rules = this.#data[this.#line | P_RULES] as number;
