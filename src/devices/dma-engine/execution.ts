@@ -78,7 +78,9 @@ export class Execution {
     const length = this.#piece(command, to, to);
     const data = new Uint8Array(length);
     const pattern = this.#pattern(8);
-    for (let i = 0; i < length; i++) data[i] = pattern[(command.done + i) % 8] ?? 0;
+    for (let i = 0; i < Math.min(8, length); i++) data[i] = pattern[(command.done + i) % 8] ?? 0;
+    // Each round doubles what is there; a multiple of the pattern's 8 bytes from the first on.
+    for (let have = 8; have < length; have *= 2) data.copyWithin(have, 0, have);
     return this.#advance(command, length, this.#write(attributes, to, data));
   }
 
@@ -144,7 +146,12 @@ export class Execution {
   #read(attributes: Attributes, localFlag: number, at: bigint, length: number): Step {
     if (!this.#flag(localFlag)) return this.#requester.access(attributes, "read", at, length);
     const data = new Uint8Array(length);
-    for (let i = 0; i < length; i++) data[i] = this.#local[this.#localAt(at, i)] ?? 0;
+    for (let done = 0; done < length; ) {
+      const from = this.#localAt(at, done);
+      const run = Math.min(length - done, this.#local.length - from);
+      data.set(this.#local.subarray(from, from + run), done);
+      done += run;
+    }
     return { kind: "done", data };
   }
 
@@ -152,7 +159,12 @@ export class Execution {
     if (!this.#flag(Flag.DestinationLocal)) {
       return this.#requester.access(attributes, "write", at, data.length, data);
     }
-    for (let i = 0; i < data.length; i++) this.#local[this.#localAt(at, i)] = data[i] ?? 0;
+    for (let done = 0; done < data.length; ) {
+      const into = this.#localAt(at, done);
+      const run = Math.min(data.length - done, this.#local.length - into);
+      this.#local.set(data.subarray(done, done + run), into);
+      done += run;
+    }
     return DONE;
   }
 
