@@ -23,14 +23,14 @@ interface Setting {
   readonly name: string;
   readonly pages: number;
   readonly scattered: boolean;
-  /** Times as long as memcpy. */
-  readonly goal: number;
+  /** Times as long as memcpy: what is aimed at, stated and not judged. */
+  readonly aim: number;
 }
 
 const SETTINGS: readonly Setting[] = [
-  { name: "64k-scattered", pages: 16, scattered: true, goal: 2 },
-  { name: "1m-scattered", pages: 256, scattered: true, goal: 1 / 0.7 },
-  { name: "1m-run", pages: 256, scattered: false, goal: 1 / 0.7 },
+  { name: "64k-scattered", pages: 16, scattered: true, aim: 2 },
+  { name: "1m-scattered", pages: 256, scattered: true, aim: 1 / 0.7 },
+  { name: "1m-run", pages: 256, scattered: false, aim: 1 / 0.7 },
 ];
 
 export const bench: Bench = {
@@ -56,11 +56,12 @@ async function compare(context: BenchContext, setting: Setting): Promise<void> {
   const plain = () => to.set(from);
   const taken = await interleave(ROUNDS, { plain: repeat(plain), engine: repeat(copy) }, 2);
   const rate = (ms: number[]) => ((bytes * times) / median(ms) / 1e6).toFixed(2);
+  const rates = `memcpy ${rate(taken.plain)} GB/s, here ${rate(taken.engine)}`;
   context.report({
     metric: `dma.copy.${name}`,
     value: medianRatio(taken.engine, taken.plain),
     unit: "x",
-    floor: `memcpy ${rate(taken.plain)} GB/s, here ${rate(taken.engine)}; aim ${setting.goal.toFixed(2)} x`,
+    floor: `${rates}; aim ${setting.aim.toFixed(2)} x`,
   });
 }
 

@@ -141,6 +141,36 @@ test("local memory is the other end of a plain read or write", () => {
   assert.deepEqual(readLocal(bench.bar, 64, 5), bytes("hello"));
 });
 
+test("local addresses wrap at the end of the local memory, both ways", () => {
+  const bench = new Bench();
+  const end = bench.engine.local.length;
+  writeLocal(bench.bar, end - 3, bytes("abc"));
+  writeLocal(bench.bar, 0, bytes("de"));
+  const source = BigInt(end - 3);
+  bench.run({ opcode: Opcode.Copy, source, sourceLocal: true, destination: 0x2000n, length: 5 });
+  assert.deepEqual(bench.memory.slice(0x2000, 0x2005), bytes("abcde"));
+  bench.memory.set(bytes("vwxyz"), 0x2000);
+  const destination = BigInt(end - 2);
+  const back = { source: 0x2000n, destination, destinationLocal: true, length: 5 };
+  bench.run({ opcode: Opcode.Copy, ...back });
+  assert.deepEqual(readLocal(bench.bar, end - 2, 2), bytes("vw"));
+  assert.deepEqual(readLocal(bench.bar, 0, 3), bytes("xyz"));
+});
+
+test("a fill keeps its phase whatever the size of its requests", () => {
+  for (const chunk of [1, 3, 7, 8, 13, 100, 512]) {
+    const bench = new Bench();
+    const fill = { opcode: Opcode.Fill, pattern: 0x0807_0605_0403_0201n, length: 157, chunk };
+    bench.run({ ...fill, destination: 0x1ff3n });
+    const filled = bench.memory.slice(0x1ff3, 0x1ff3 + 157);
+    assert.ok(
+      filled.every((byte, i) => byte === (i % 8) + 1),
+      `requests of ${chunk} bytes`,
+    );
+    assert.equal(bench.memory[0x1ff3 + 157], 0);
+  }
+});
+
 test("fill repeats its pattern; compare finds the first difference", () => {
   const bench = new Bench();
   const fill = { opcode: Opcode.Fill, pattern: 0x0807_0605_0403_0201n, length: 1000 };
