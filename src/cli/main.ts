@@ -90,7 +90,7 @@ export async function main(
     await program.parseAsync(argv, { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    const isPlain = InputError.is(error) || error instanceof UsageError;
+    const isPlain = InputError.is(error) || error instanceof UsageError || isOfHost(error);
     if (isPlain || (error instanceof Error && error.name === "DaemonError")) {
       out.note(`ioasis: ${error.message}`);
       return 2;
@@ -98,6 +98,11 @@ export async function main(
     throw error;
   }
   return code;
+}
+
+/** The host refused something: its message says what and where. */
+function isOfHost(error: unknown): error is Error {
+  return error instanceof Error && "syscall" in error && "code" in error;
 }
 
 type Execute = (run: Run, args: readonly string[], options: CommonOptions) => Promise<void>;

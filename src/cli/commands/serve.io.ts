@@ -35,6 +35,7 @@ export async function run(
   out.note(`  ioasis run --name ${name} -- PROGRAM`);
   out.note("or with these in its environment:");
   for (const [key, value] of Object.entries(variables)) out.note(`  ${key}=${value}`);
+  let alive: NodeJS.Timeout | undefined;
   const code = await new Promise<ExitCode>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => resolve(0));
     answerQuestions(daemon, () => resolve(0));
@@ -42,8 +43,10 @@ export async function run(
       out.note(text);
       resolve(2);
     };
-    // The server does not keep this process alive; the engine's thread does.
+    // Neither the server nor the engine's thread keeps this process alive.
+    alive = setInterval(() => {}, 2 ** 30);
   });
+  clearInterval(alive);
   await daemon.end();
   finish?.();
   return code;

@@ -3,7 +3,8 @@
  * who connects.
  */
 import { chmodSync } from "node:fs";
-import { closeDescriptor, duplicate } from "../ffi/descriptors.io.js";
+import { closeDescriptor } from "../ffi/descriptors.io.js";
+import { SystemError } from "../ffi/libc.io.js";
 import { acceptFrom, listenAt, peerOf, receivePacket, sendPacket } from "../ffi/socket.io.js";
 import type { ProcessState } from "../memory/process-state.io.js";
 import { FRAME_VERSION, makePacket, PacketKind, readPacket } from "../transport/frame.js";
@@ -68,17 +69,28 @@ export class Listener {
     const { pid } = peerOf(fd);
     this.#engine.unwatch(fd);
     this.#waiting.delete(fd);
-    const session = new Session(fd, this.#keeper.admit(pid));
+    const session = this.#admit(fd, pid);
+    if (session === undefined) return;
     const welcome = makePacket(PacketKind.WELCOME, process.pid, 0, []);
-    const bell = duplicate(this.#engine.doorbell);
-    const isSent = sendPacket(fd, welcome, [session.channel.fd, bell]);
-    closeDescriptor(bell);
+    const isSent = sendPacket(fd, welcome, [session.channel.fd, this.#engine.doorbell]);
     if (!isSent || hello.version !== FRAME_VERSION) {
       if (isSent) this.#keeper.turnedAway(pid, `protocol ${hello.version} is not ${FRAME_VERSION}`);
       session.close();
       return;
     }
     this.#engine.join(session);
+  }
+
+  /** Undefined: the host gives no descriptors or memory for one more process. */
+  #admit(fd: number, pid: number): Session | undefined {
+    try {
+      return new Session(fd, this.#keeper.admit(pid));
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#keeper.turnedAway(pid, error.message);
+      closeDescriptor(fd);
+      return undefined;
+    }
   }
 
   #turnAway(fd: number): void {

@@ -18,6 +18,14 @@ const QUEUES: ReadonlySet<FileKind> = new Set([
   FileKind.vfioDevice,
 ]);
 
+export interface Access {
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+/** Of what a call makes. */
+export const READ_WRITE: Access = { read: true, write: true };
+
 export interface HeldFile {
   readonly handle: number;
   readonly file: OpenFile;
@@ -25,6 +33,8 @@ export interface HeldFile {
   readonly fd: number;
   /** Of the program's end: how it is recognised when it comes back. */
   readonly inode: number;
+  /** How it was opened: may be read, may be written. */
+  readonly access: Access;
   /** A byte waits for the program. */
   isMarked: boolean;
 }
@@ -53,11 +63,11 @@ export class OpenFiles {
    * @returns its entry, and the program's end: to be sent, then closed here.
    * @throws SystemError when there are no descriptors left.
    */
-  hold(file: OpenFile): { readonly held: HeldFile; readonly theirs: number } {
+  hold(file: OpenFile, access = READ_WRITE): { readonly held: HeldFile; readonly theirs: number } {
     const [fd, theirs] = makeSocketPair();
     const { inode } = identityOf(theirs);
     const handle = ++this.#lastHandle;
-    const held: HeldFile = { handle, file, fd, inode, isMarked: false };
+    const held: HeldFile = { handle, file, fd, inode, access, isMarked: false };
     this.#byHandle.set(handle, held);
     this.#byInode.set(inode, held);
     this.#byFd.set(fd, held);

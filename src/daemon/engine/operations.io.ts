@@ -40,7 +40,14 @@ export interface Request {
 
 const NO_OFFSET = 0xffff_ffff_ffff_ffffn;
 const O_CLOEXEC = 0o2000000;
+const O_ACCMODE = 3;
+const O_RDONLY = 0;
+const O_WRONLY = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
 const PAGE = 4096n;
+/** Of a program's text, what goes to the log. */
+const NOTE_BYTES = 512;
 
 function heldFile({ desk, session, slot }: Request): HeldFile {
   const held = desk.openFiles.byHandle(session.channel.word(slot, SlotWord.HANDLE));
@@ -70,6 +77,8 @@ function open(request: Request): number {
   request.path = path;
   const flags = session.channel.word(slot, SlotWord.COMMAND);
   const file = desk.kernel.open(call, path, flags);
+  const mode = flags & O_ACCMODE;
+  call.newAccess = { read: mode !== O_WRONLY, write: mode !== O_RDONLY };
   call.newDescriptor(file, "result", (flags & O_CLOEXEC) !== 0);
   return 0;
 }
@@ -89,6 +98,7 @@ function ioctl(request: Request): number {
 function read(request: Request): number {
   const { call, desk, session, slot } = request;
   const held = heldFile(request);
+  if (!held.access.read) throw new UapiError("EBADF", "the file is not open for reading");
   if (held.file.read === undefined) throw new UapiError("EINVAL", "the file cannot be read");
   const wanted = session.channel.long(slot, SlotWord.SIZE);
   const length = readLength(wanted, held.file.readUnit ?? 1);
@@ -111,6 +121,7 @@ function readLength(wanted: bigint, unit: number): number {
 function write(request: Request): number {
   const { call, desk } = request;
   const held = heldFile(request);
+  if (!held.access.write) throw new UapiError("EBADF", "the file is not open for writing");
   if (held.file.write === undefined) throw new UapiError("EINVAL", "the file cannot be written");
   const taken = held.file.write(call, requestBytes(request), offsetOf(request));
   desk.openFiles.mark(held);
@@ -120,9 +131,15 @@ function write(request: Request): number {
 function mmap(request: Request): number {
   const { call, session, slot } = request;
   const { channel } = session;
-  const { file } = heldFile(request);
-  if (file.mmap === undefined) throw new UapiError("ENODEV", "the file cannot be mapped");
+  const { file, access } = heldFile(request);
   const word = channel.word(slot, SlotWord.COMMAND);
+  const isWritten = (word & PROT_WRITE) !== 0 && ((word >>> 16) & MAP_SHARED) !== 0;
+  if (!access.read || (isWritten && !access.write)) {
+    throw new UapiError("EACCES", "the file is not open for what the mapping is to allow", {
+      cite: "Linux do_mmap()",
+    });
+  }
+  if (file.mmap === undefined) throw new UapiError("ENODEV", "the file cannot be mapped");
   const length = channel.long(slot, SlotWord.SIZE);
   const offset = channel.long(slot, SlotWord.OFFSET);
   const protection = word & 0xffff;
@@ -208,7 +225,8 @@ function status(request: Request): number {
 }
 
 function refused(request: Request): number {
-  request.desk.note(request.session, new TextDecoder().decode(requestBytes(request)));
+  const text = requestBytes(request).subarray(0, NOTE_BYTES);
+  request.desk.note(request.session, new TextDecoder().decode(text).replaceAll("\n", " "));
   return 0;
 }
 

@@ -106,7 +106,7 @@ export class Server {
     const { newFile } = call;
     if (newFile === undefined) return result;
     try {
-      const { held, theirs } = desk.openFiles.hold(newFile.file);
+      const { held, theirs } = desk.openFiles.hold(newFile.file, call.newAccess);
       const isSent = session.send(slot, [theirs]);
       closeDescriptor(theirs);
       if (!isSent) return -EIO;

@@ -8,6 +8,11 @@ import { makePacket, PacketKind, readPacket, SLOTS } from "../transport/frame.js
 /** Descriptors by the numbers they have in the sender. */
 export type Passed = Map<number, number>;
 
+/** Most descriptors that wait for calls at one time: a call names at most 2048. */
+const MOST_PASSED = 4096;
+/** Most packets that are taken before others have their turn. */
+const MOST_PACKETS = 1024;
+
 export class Session {
   readonly fd: number;
   readonly state: ProcessState;
@@ -18,6 +23,8 @@ export class Session {
   isSlow = false;
   isClosed = false;
   #credentials = 0;
+  /** Descriptors in `#passed`. */
+  #waiting = 0;
   readonly #passed = new Map<number, Passed>();
 
   constructor(fd: number, state: ProcessState) {
@@ -38,7 +45,7 @@ export class Session {
 
   /** Takes what waits on the connection. @returns false when the process is gone or misbehaves. */
   receive(): boolean {
-    for (;;) {
+    for (let taken = 0; taken < MOST_PACKETS; taken++) {
       const packet = receivePacket(this.fd);
       if (packet === undefined) return true;
       if (packet === null) return false;
@@ -46,7 +53,8 @@ export class Session {
       const isRight =
         fields?.kind === PacketKind.DESCRIPTORS &&
         fields.slot < SLOTS &&
-        fields.numbers.length === packet.descriptors.length;
+        fields.numbers.length === packet.descriptors.length &&
+        this.#waiting + packet.descriptors.length <= MOST_PASSED;
       if (!isRight) {
         packet.descriptors.forEach(closeDescriptor);
         return false;
@@ -56,9 +64,13 @@ export class Session {
       packet.descriptors.forEach((fd, i) => {
         const number = fields.numbers[i] ?? -1;
         if (passed.has(number)) closeDescriptor(fd);
-        else passed.set(number, fd);
+        else {
+          passed.set(number, fd);
+          this.#waiting++;
+        }
       });
     }
+    return true;
   }
 
   /** What was passed for a slot; the taker closes it. */
@@ -66,6 +78,7 @@ export class Session {
     const passed = this.#passed.get(slot);
     if (passed === undefined) return new Map();
     this.#passed.delete(slot);
+    this.#waiting -= passed.size;
     return passed;
   }
 

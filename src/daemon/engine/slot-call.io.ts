@@ -12,6 +12,7 @@ import { CopyEnd, readProcess, writeProcess } from "../ffi/process-memory.io.js"
 import type { ProcessState } from "../memory/process-state.io.js";
 import type { Channel } from "../transport/channel.io.js";
 import { PAYLOAD_BYTES, RequestFlag, SlotState, SlotWord } from "../transport/frame.js";
+import { READ_WRITE } from "./open-files.io.js";
 import type { PassedFiles } from "./passed-files.io.js";
 import type { Session } from "./session.io.js";
 
@@ -28,6 +29,8 @@ export class SlotCall implements Call {
   tid = 0;
   /** What `newDescriptor` was told. */
   newFile: NewFile | undefined;
+  /** How the new file may be used. */
+  newAccess = READ_WRITE;
   /** A descriptor of this process that the caller gets a copy of, to map. */
   newMapping: number | undefined;
   /** Bytes of the payload that the client copies to the argument; -1: none. */
@@ -54,6 +57,7 @@ export class SlotCall implements Call {
     this.#slot = slot;
     this.tid = channel.word(slot, SlotWord.TID);
     this.newFile = undefined;
+    this.newAccess = READ_WRITE;
     this.newMapping = undefined;
     this.replyLength = -1;
     this.#argumentLength = 0;

@@ -5,6 +5,7 @@ const mmap = libcFunction("mmap", "ppliiil");
 const munmapPages = libcFunction("munmap", "ipl");
 const ftruncate = libcFunction("ftruncate", "iil");
 const memfdCreate = libcTextFunction("memfd_create");
+const fcntl = libcFunction("fcntl", "iiil");
 
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -12,6 +13,9 @@ const MAP_SHARED = 1;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
+const F_ADD_SEALS = 1033;
+/** F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW. */
+const SEALS = 7;
 /** A view of more than 4 GiB cannot be made; mappings of more are made in pieces by their users. */
 export const MAPPING_LIMIT = 2 ** 30;
 
@@ -50,9 +54,14 @@ export class Mapping {
   }
 }
 
-/** A memory file of `byteLength` zero bytes. @throws SystemError. */
+/**
+ * A memory file of `byteLength` zero bytes that keeps its size: whoever gets the descriptor could
+ * cut it short otherwise, and the next access here would end this process.
+ * @throws SystemError.
+ */
 export function makeMemoryFile(name: string, byteLength: number): number {
   const fd = checked("memfd_create", memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   checked("ftruncate", ftruncate(fd, byteLength));
+  checked("fcntl", fcntl(fd, F_ADD_SEALS, SEALS));
   return fd;
 }

@@ -28,6 +28,8 @@ export interface DaemonFolder {
 }
 
 const FACTS = "daemon.json";
+/** Bytes of a socket's path, at most (unix(7)). */
+const SOCKET_PATH = 107;
 
 /** @throws DaemonError when the folder belongs to somebody else. */
 export function baseFolder(): string {
@@ -64,6 +66,9 @@ export function makeFolder(base: string, facts: DaemonFacts): DaemonFolder {
     throw new DaemonError(`"${facts.name}" is no name: letters, digits, dot, dash, underscore`);
   }
   const folder = folderAt(base, facts.name);
+  if (Buffer.byteLength(folder.control) > SOCKET_PATH) {
+    throw new DaemonError(`${base} is too long a path for sockets: set XDG_RUNTIME_DIR to another`);
+  }
   try {
     mkdirSync(folder.path, { mode: 0o700 });
   } catch (error) {

@@ -4,7 +4,10 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  accessSync,
+  constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -49,17 +52,53 @@ function compiled(root: string, place: string, name: string): string {
     .sort();
   const hash = createHash("sha256").update(process.arch);
   for (const file of sources) hash.update(readFileSync(join(folder, file)));
-  const cache = join(
-    process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
-    "ioasis",
-    hash.digest("hex").slice(0, 16),
-  );
-  const path = join(cache, name);
-  if (existsSync(path)) return path;
-  mkdirSync(cache, { recursive: true });
+  const version = hash.digest("hex").slice(0, 16);
+  const cached = cacheFolders().map((cache) => join(cache, version, name));
+  const found = cached.find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  const path = join(writableFolder(version), name);
   const files = sources.filter((file) => file.endsWith(".c"));
   compile(folder, files, path);
   return path;
+}
+
+/** Where compiled libraries may lie; the second for users without a home of their own. */
+function cacheFolders(): string[] {
+  const own = `/tmp/ioasis-cache-${process.getuid?.() ?? 0}`;
+  const cache = process.env["XDG_CACHE_HOME"] ?? homeCache();
+  const folders = cache === undefined ? [] : [join(cache, "ioasis")];
+  return isOwn(own) || !existsSync(own) ? [...folders, own] : folders;
+}
+
+function homeCache(): string | undefined {
+  try {
+    return join(homedir(), ".cache");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Nobody else may put a library there. */
+function isOwn(folder: string): boolean {
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  const uid = process.getuid?.() ?? 0;
+  return stat?.isDirectory() === true && stat.uid === uid && (stat.mode & 0o077) === 0;
+}
+
+/** Makes the first folder of the caches that can be written. @throws DaemonError. */
+function writableFolder(version: string): string {
+  let why = "no folder for it";
+  for (const cache of cacheFolders()) {
+    const folder = join(cache, version);
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      accessSync(folder, constants.W_OK);
+      return folder;
+    } catch (error) {
+      why = error instanceof Error ? error.message : String(error);
+    }
+  }
+  throw new DaemonError(`the client library cannot be compiled: ${why}`);
 }
 
 function compile(folder: string, sources: readonly string[], path: string): void {

@@ -78,7 +78,10 @@ export async function followDaemon(
     socket.once("error", (error) => reject(new DaemonError(`no answer: ${error.message}`)));
     socket.once("close", () => resolve());
     socket.write(`${question}\n`);
-    createInterface({ input: socket }).on("line", (line) => {
+    const lines = createInterface({ input: socket });
+    // Errors of the socket come here once more.
+    lines.on("error", () => {});
+    lines.on("line", (line) => {
       told(JSON.parse(line));
     });
   });

@@ -14,6 +14,7 @@ import { InputError } from "../../units/index.js";
 import { PlatformEngine } from "../engine/platform-engine.io.js";
 import { makeEventFd, takeEventFd } from "../ffi/descriptors.io.js";
 import { installGuard } from "../ffi/guard.io.js";
+import { SystemError } from "../ffi/libc.io.js";
 import { type OpenedPlatform, openPlatform } from "../kernel/open-platform.io.js";
 import { DaemonError } from "../place/daemon-error.js";
 import { FileTree } from "../tree/file-tree.io.js";
@@ -87,7 +88,8 @@ function answer(what: Question, platform: PlatformEngine, opened: OpenedPlatform
 if (parentPort !== null) {
   const port = parentPort;
   start(port).catch((error: unknown) => {
-    const isExpected = InputError.is(error) || DaemonError.is(error);
+    const isExpected =
+      InputError.is(error) || DaemonError.is(error) || error instanceof SystemError;
     const text =
       error instanceof Error
         ? ((isExpected ? undefined : error.stack) ?? error.message)

@@ -57,16 +57,18 @@ export class RunningDaemon {
       program: options.program,
     };
     const folder = makeFolder(base, facts);
-    const remove = (): void => removeFolder(folder);
-    process.once("exit", remove);
     const { name: _name, program: _program, ...engine } = options;
     const data: EngineThreadData = {
       folder,
       guard: guardLibrary(packageRoot()),
       ...engine,
     };
-    const daemon = new RunningDaemon(folder, new Worker(ENTRY, { workerData: data }));
+    const worker = new Worker(ENTRY, { workerData: data });
+    const daemon = new RunningDaemon(folder, worker);
+    process.once("exit", () => daemon.#exiting());
     await daemon.#ready();
+    // From here on it lives as long as its user: whoever fails need not end it first.
+    worker.unref();
     return daemon;
   }
 
@@ -89,9 +91,16 @@ export class RunningDaemon {
 
   /** Ends the engine: programs find that their platform is gone. */
   async end(): Promise<void> {
+    this.#worker.ref();
     this.#order({ kind: "end" });
     await this.#ended;
     removeFolder(this.folder);
+  }
+
+  /** The process ends and waits for its threads: this one would wait for calls. */
+  #exiting(): void {
+    removeFolder(this.folder);
+    if (this.#bell >= 0) this.#order({ kind: "end" });
   }
 
   async #ready(): Promise<void> {
