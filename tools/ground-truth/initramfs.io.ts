@@ -23,23 +23,8 @@ export function buildInitramfs(
   topology: Topology,
 ): Uint8Array {
   const entries: CpioEntry[] = [
-    ...[
-      "bin",
-      "dev",
-      "lib",
-      "lib64",
-      "usr",
-      "usr/lib",
-      "usr/share",
-      "usr/share/misc",
-      "modules",
-    ].map((path) => ({ kind: "folder", path }) as const),
-    { kind: "character-device", path: "dev/console", major: 5, minor: 1 },
-    { kind: "file", path: "init", data: init, run: true },
-    program("bin/busybox", find(guest, ["usr/bin/busybox", "bin/busybox"])),
-    program("bin/lspci", find(guest, ["usr/bin/lspci", "usr/sbin/lspci"])),
-    { kind: "file", path: "usr/share/misc/pci.ids", data: find(guest, ["usr/share/misc/pci.ids"]) },
-    ...libraries(guest),
+    ...baseEntries(guest, init),
+    { kind: "folder", path: "modules" },
     text("plan", planOf(topology.guest ?? {})),
     text("lspci-options", topology.lspci ?? defaultLspci),
     text("answer-port", platformOf(topology).answerPort),
@@ -49,6 +34,20 @@ export function buildInitramfs(
     entries.push({ kind: "file", path: `modules/${place}-${module.name}.ko`, data: module.data });
   });
   return gzipSync(writeCpio(entries), { level: 1 });
+}
+
+/** `init` with what it needs to run: busybox, lspci, and the libraries of both. */
+export function baseEntries(guest: ToolRoot, init: Uint8Array): CpioEntry[] {
+  const folders = ["bin", "dev", "lib", "lib64", "usr", "usr/lib", "usr/share", "usr/share/misc"];
+  return [
+    ...folders.map((path) => ({ kind: "folder", path }) as const),
+    { kind: "character-device", path: "dev/console", major: 5, minor: 1 },
+    { kind: "file", path: "init", data: init, run: true },
+    program("bin/busybox", find(guest, ["usr/bin/busybox", "bin/busybox"])),
+    program("bin/lspci", find(guest, ["usr/bin/lspci", "usr/sbin/lspci"])),
+    { kind: "file", path: "usr/share/misc/pci.ids", data: find(guest, ["usr/share/misc/pci.ids"]) },
+    ...libraries(guest),
+  ];
 }
 
 function libraries(tools: ToolRoot): CpioEntry[] {

@@ -15,11 +15,17 @@ export interface KernelImage {
   readonly modules: ReadonlyMap<string, string>;
 }
 
-/** Fetches and unpacks the kernel of `release` below `cache`; reused when nothing changed. */
-export function prepareKernel(release: AptRelease, cache: string, name: KernelName): KernelImage {
-  const files = closure(release, [kernelPackage(release.architecture)]).filter((one) =>
-    one.name.startsWith("linux-"),
-  );
+/**
+ * Fetches and unpacks the kernel of `release` below `cache`; reused when nothing changed.
+ * @param wanted the package whose dependency names the kernel.
+ */
+export function prepareKernel(
+  release: AptRelease,
+  cache: string,
+  name: KernelName,
+  wanted = kernelPackage(release.architecture),
+): KernelImage {
+  const files = closure(release, [wanted]).filter((one) => one.name.startsWith("linux-"));
   const folder = join(cache, `kernel-${name}-${release.architecture}`);
   const stamp = join(folder, ".packages");
   const list = `${files.map((one) => one.file).join("\n")}\n`;
