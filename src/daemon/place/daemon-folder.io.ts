@@ -4,7 +4,16 @@
  * A daemon's folder holds the socket of the programs, the socket for questions, the tree of files,
  * and who made it. What a daemon that was killed left behind is removed by the next one.
  */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { DaemonError } from "./daemon-error.js";
 
@@ -36,13 +45,23 @@ export function baseFolder(): string {
   const runtime = process.env["XDG_RUNTIME_DIR"];
   const uid = process.getuid?.() ?? 0;
   const hasRuntime = runtime !== undefined && runtime !== "" && isOwn(runtime, uid);
-  const base = hasRuntime ? join(runtime, "ioasis") : `/tmp/ioasis-${uid}`;
+  const base = hasRuntime ? join(runtime, "ioasis") : join(inMemory(), `ioasis-${uid}`);
   mkdirSync(base, { recursive: true, mode: 0o700 });
   const stat = lstatSync(base);
   if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o077) !== 0) {
     throw new DaemonError(`${base} is not a folder that this user alone can reach`);
   }
   return base;
+}
+
+/** The tree of a large host is tens of thousands of files: memory takes them in a blink. */
+function inMemory(): string {
+  try {
+    accessSync("/dev/shm", constants.W_OK | constants.X_OK);
+    return "/dev/shm";
+  } catch {
+    return "/tmp";
+  }
 }
 
 function isOwn(path: string, uid: number): boolean {
