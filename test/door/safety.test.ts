@@ -88,10 +88,12 @@ describe("safety: programs against the daemon", { skip }, () => {
   });
 
   test("a daemon that is killed: calls of every kind end with EIO, none hangs", () => {
-    const { stdout } = runOn(PLATFORM, [program("orphans")], { limit: 20_000 });
+    // A folder of its own: the next daemon anywhere else would tidy up what the killed one left.
+    const env = { XDG_RUNTIME_DIR: runtime("killed") };
+    const { stdout } = runOn(PLATFORM, [program("orphans")], { limit: 20_000, env });
     const kinds = ["open", "read", "ioctl", "map", "mmap", "sysfs", "later", "write"];
     const lines = kinds.map((kind) => `${kind}: EIO\n`).join("");
-    assert.equal(stdout, `0 ended while the daemon stood still\n${lines}within a second\n`);
+    assert.equal(stdout, `0 ended while the daemon stood still\n${lines}none hangs\n`);
   });
 
   test("programs killed at random points leave nothing", () => {
@@ -99,7 +101,7 @@ describe("safety: programs against the daemon", { skip }, () => {
     assert.equal(ended.stderr + ended.stdout, "40 killed\n");
   });
 
-  test("64 threads and 16 processes at once: all answers, no memory is touched", () => {
+  test("64 threads in each of 4 processes at once: all answers, no memory is touched", () => {
     const ended = runOn(PLATFORM, [program("random-calls"), "20210609", "40", "64", "4"]);
     assert.equal(ended.status, 0, ended.stderr);
     const counts = [...ended.stdout.matchAll(/[a-zA-Z?0-9]+ (\d+)/g)].map(([, n]) => Number(n));
