@@ -2,9 +2,11 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import {
   baseFolder,
+  DEFAULT_PLATFORM,
   type FoundDaemon,
   type Grant,
   livingDaemons,
+  platformPath,
   type RunningDaemon,
   type TraceRecord,
 } from "../../daemon/index.js";
@@ -12,8 +14,22 @@ import { InputError } from "../../units/index.js";
 import type { CommonOptions } from "../options.js";
 import { UsageError } from "../output.js";
 
+/** What `run` and `serve` start an engine with. @throws UsageError for a rule set or capability. */
+export function engineOptions(options: CommonOptions): EngineOptions {
+  return {
+    platform: platformPath(options.platform ?? DEFAULT_PLATFORM),
+    rules: engineRules(options),
+    bind: options.bind,
+    strict: options.strict === true,
+    grants: grantsOf(options),
+    trace: options.trace !== undefined,
+  };
+}
+
+type EngineOptions = Omit<Parameters<typeof RunningDaemon.start>[0], "name" | "program">;
+
 /** @throws UsageError for rules that an engine does not have. */
-export function engineRules(options: CommonOptions): "device-centric" | "linux-7.2" | undefined {
+function engineRules(options: CommonOptions): "device-centric" | "linux-7.2" | undefined {
   const { rules } = options;
   if (rules === undefined || rules === "auto") return undefined;
   if (rules === "device-centric" || rules === "linux-7.2") return rules;
@@ -23,7 +39,7 @@ export function engineRules(options: CommonOptions): "device-centric" | "linux-7
 const GRANTS: readonly Grant[] = ["ipc_lock", "sys_rawio", "sys_resource"];
 
 /** @throws UsageError for a capability that platforms do not look at. */
-export function grantsOf(options: CommonOptions): Grant[] {
+function grantsOf(options: CommonOptions): Grant[] {
   return (options.grant ?? []).map((text) => {
     const found = GRANTS.find((grant) => grant === text);
     if (found !== undefined) return found;

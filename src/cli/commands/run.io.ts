@@ -1,19 +1,14 @@
 /** `ioasis run [options] -- PROGRAM [ARGUMENT...]` */
 import {
   answerQuestions,
-  baseFolder,
   clientLibrary,
-  type DaemonFolder,
-  DEFAULT_PLATFORM,
-  livingDaemons,
   packageRoot,
-  platformPath,
   RunningDaemon,
   runProgram,
 } from "../../daemon/index.js";
 import type { CommonOptions } from "../options.js";
 import { type ExitCode, type Output, UsageError } from "../output.js";
-import { engineRules, grantsOf, traceToFile } from "./daemon-options.io.js";
+import { daemonOf, engineOptions, traceToFile } from "./daemon-options.io.js";
 
 /** The exit code is the program's. */
 export async function run(
@@ -25,17 +20,12 @@ export async function run(
   const library = clientLibrary(packageRoot());
   const complain = (text: string): void => out.note(`ioasis: ${text}`);
   if (options.name !== undefined) {
-    const folder = folderOf(options.name);
+    const { folder } = daemonOf(options.name);
     return await runProgram({ folder, library, command: args, complain });
   }
   const daemon = await RunningDaemon.start({
     name: `run-${process.pid}`,
-    platform: platformPath(options.platform ?? DEFAULT_PLATFORM),
-    rules: engineRules(options),
-    bind: options.bind,
-    strict: options.strict === true,
-    grants: grantsOf(options),
-    trace: options.trace !== undefined,
+    ...engineOptions(options),
     program: args,
   });
   daemon.onNote = complain;
@@ -51,11 +41,4 @@ export async function run(
     await daemon.end();
     finish?.();
   }
-}
-
-/** @throws UsageError when no platform of that name runs. */
-function folderOf(name: string): DaemonFolder {
-  const found = livingDaemons(baseFolder()).find(({ facts }) => facts.name === name);
-  if (found === undefined) throw new UsageError(`no platform named "${name}" runs: ioasis ps`);
-  return found.folder;
 }

@@ -2,15 +2,13 @@
 import {
   answerQuestions,
   clientLibrary,
-  DEFAULT_PLATFORM,
   environment,
   packageRoot,
-  platformPath,
   RunningDaemon,
 } from "../../daemon/index.js";
 import type { CommonOptions } from "../options.js";
 import type { ExitCode, Output } from "../output.js";
-import { engineRules, grantsOf, traceToFile } from "./daemon-options.io.js";
+import { engineOptions, traceToFile } from "./daemon-options.io.js";
 
 export async function run(
   out: Output,
@@ -21,12 +19,7 @@ export async function run(
   const library = clientLibrary(packageRoot());
   const daemon = await RunningDaemon.start({
     name,
-    platform: platformPath(options.platform ?? DEFAULT_PLATFORM),
-    rules: engineRules(options),
-    bind: options.bind,
-    strict: options.strict === true,
-    grants: grantsOf(options),
-    trace: options.trace !== undefined,
+    ...engineOptions(options),
   });
   daemon.onNote = (text) => out.note(`ioasis: ${text}`);
   const finish = options.trace === undefined ? undefined : traceToFile(daemon, options.trace);
